@@ -1,0 +1,31 @@
+import { problem as problemSchema, type Problem } from '../protocol/app.ts';
+import { decodeValue } from '../protocol/codec.ts';
+import { type ErrorDetails, ERRORS, isErrorCode, RelayError } from '../protocol/errors.ts';
+
+/** Media type of an error (RFC 9457 §3). */
+export const PROBLEM_TYPE = 'application/problem+json';
+
+/** An error as a problem document. `internal` says nothing of its insides. */
+export function toProblem(error: RelayError): Problem {
+  return {
+    type: 'about:blank',
+    title: ERRORS[error.code].title,
+    status: error.status,
+    detail: error.code === 'internal' ? ERRORS.internal.title : error.message,
+    code: error.code,
+    retryable: error.retryable,
+    ...withoutUndefined(error.details),
+  };
+}
+
+/** The error that a problem document speaks of; undefined where the body is none of relay's. */
+export function fromProblem(body: unknown): RelayError | undefined {
+  const result = decodeValue(problemSchema, body);
+  if (!result.ok || !isErrorCode(result.value.code)) return undefined;
+  const { code, detail, title, status: _status, type: _type, ...details } = result.value;
+  return new RelayError(code, detail ?? title, { details: withoutUndefined(details) as ErrorDetails });
+}
+
+function withoutUndefined<T extends object>(object: T): T {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;
+}

@@ -1,0 +1,29 @@
+/** A part of a representation: first byte and length. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * Reads a `Range` field against a size (RFC 9110 §14.1.2).
+ * @returns the part; `unsatisfiable` where it lies outside; undefined where the field is absent, malformed, of another unit
+ * or names several ranges, all of which get the whole (RFC 9110 §14.2).
+ */
+export function parseRange(field: string | undefined, size: number): ByteRange | 'unsatisfiable' | undefined {
+  const match = /^bytes=[\t ]*(\d*)-(\d*)[\t ]*$/i.exec(field ?? '');
+  if (match === null) return undefined;
+  const [, first = '', last = ''] = match;
+  if (first === '') {
+    if (last === '') return undefined;
+    const length = Math.min(Number(last), size);
+    return length === 0 ? 'unsatisfiable' : { offset: size - length, length };
+  }
+  const offset = Number(first);
+  const end = last === '' ? size - 1 : Math.min(Number(last), size - 1);
+  if (last !== '' && Number(last) < offset) return undefined;
+  return offset >= size ? 'unsatisfiable' : { offset, length: end - offset + 1 };
+}
+
+/** `Content-Range` of a part (RFC 9110 §14.4). */
+export const formatContentRange = (range: ByteRange, size: number): string =>
+  `bytes ${range.offset}-${range.offset + range.length - 1}/${size}`;

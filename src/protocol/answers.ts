@@ -1,0 +1,138 @@
+import * as z from 'zod';
+import { RelayError } from './errors.ts';
+import {
+  byteCount,
+  contentType,
+  datasetName,
+  digest,
+  encoding,
+  etag,
+  httpUrl,
+  requestId,
+  timestamp,
+} from './fields.ts';
+import { MAX_PARTS, MAX_PARTS_PER_REQUEST } from './limits.ts';
+import { signedRequest } from './commands.ts';
+
+/** One dataset in a listing or as the answer to `stat`. */
+export const datasetInfo = z.object({
+  name: datasetName,
+  size: byteCount,
+  /** Time of the last change, RFC 3339. */
+  mtime: timestamp.optional(),
+  etag: etag.optional(),
+  content_type: contentType.optional(),
+});
+export type DatasetInfo = z.infer<typeof datasetInfo>;
+
+/** Number and entity tag of a part that the store has taken. */
+export const uploadedPart = z.object({
+  part_number: z.number().int().min(1).max(MAX_PARTS),
+  etag: z.string().min(1).max(512),
+});
+export type UploadedPart = z.infer<typeof uploadedPart>;
+
+/** A failure, in any pattern, instead of an answer. */
+const failure = z.object({
+  code: z.string().max(64),
+  message: z.string().max(4096).optional(),
+  size: byteCount.optional(),
+});
+
+/**
+ * The JSON body of `POST /datasets/result`. Which fields make sense depends on the command: `error` for any; `data` for
+ * `get_dataset`; `download_url` for `get_dataset_offload`; `dataset` for `stat`; `datasets` for `list`; `digest` for `digest`.
+ */
+export const result = z.object({
+  request_id: requestId,
+  error: failure.optional(),
+  data: z.string().optional(),
+  encoding: encoding.default('utf8'),
+  download_url: httpUrl.optional(),
+  parts: z.array(uploadedPart).min(1).max(MAX_PARTS).optional(),
+  size: byteCount.optional(),
+  etag: etag.optional(),
+  digest: digest.optional(),
+  last_modified: timestamp.optional(),
+  content_type: contentType.optional(),
+  dataset: datasetInfo.optional(),
+  datasets: z.array(datasetInfo).optional(),
+  /** Cursor of the next page, where there is one. */
+  next: z.string().optional(),
+});
+export type Result = z.infer<typeof result>;
+
+/** The failure in a result as an error, where there is one. */
+export function readFailure(value: Result): RelayError | undefined {
+  if (value.error === undefined) return undefined;
+  const { code, message, size } = value.error;
+  return RelayError.fromConnector(code, message ?? '', size === undefined ? {} : { size });
+}
+
+/** A failure as the JSON body of a result. */
+export function encodeFailure(id: string, error: RelayError): string {
+  const { size } = error.details;
+  return JSON.stringify({
+    request_id: id,
+    error: { code: error.code, message: error.message, ...(size !== undefined && { size }) },
+  });
+}
+
+/** The JSON body of `POST /datasets/stream/init`. Sizes and offsets speak of the whole dataset, before any coding. */
+export const streamInit = z.object({
+  request_id: requestId,
+  total_size: byteCount.optional(),
+  content_type: contentType.optional(),
+  etag: etag.optional(),
+  last_modified: timestamp.optional(),
+});
+export type StreamInit = z.infer<typeof streamInit>;
+
+/** The JSON body of `POST /datasets/stream/chunk`. */
+export const streamChunk = z.object({
+  request_id: requestId,
+  offset: byteCount.optional(),
+  data: z.string(),
+  encoding: encoding.default('utf8'),
+});
+export type StreamChunk = z.infer<typeof streamChunk>;
+
+/** The JSON body of `POST /datasets/stream/complete`. */
+export const streamComplete = z.object({
+  request_id: requestId,
+  total_size: byteCount.optional(),
+  digest: digest.optional(),
+});
+export type StreamComplete = z.infer<typeof streamComplete>;
+
+/** The JSON answer to `result`, `init`, `chunk` and `complete`. */
+export interface Receipt {
+  request_id: string;
+  /** The offset of the next byte that is not there yet. */
+  next_offset?: number;
+}
+
+/** The JSON body of `POST /datasets/offload/parts`. */
+export const partsRequest = z.object({
+  request_id: requestId,
+  part_numbers: z.array(z.number().int().min(1).max(MAX_PARTS)).min(1).max(MAX_PARTS_PER_REQUEST),
+  /** Size of the dataset, from which the router chooses the size of the parts. */
+  total_size: byteCount.optional(),
+});
+export type PartsRequest = z.infer<typeof partsRequest>;
+
+/** The JSON answer to it. Every part but the last has `part_size` bytes. */
+export const partsGrant = z.object({
+  parts: z.array(signedRequest.extend({ part_number: z.number().int() })),
+  part_size: byteCount.min(1),
+  expires_at: timestamp,
+});
+export type PartsGrant = z.infer<typeof partsGrant>;
+
+/** The JSON body of `POST /datasets/offload/progress`. */
+export const offloadProgress = z.object({
+  request_id: requestId,
+  bytes_done: byteCount,
+  total_size: byteCount.optional(),
+});
+export type OffloadProgress = z.infer<typeof offloadProgress>;

@@ -1,0 +1,90 @@
+import * as z from 'zod';
+import { datasetInfo } from './answers.ts';
+import { byteCount, datasetName, digest, encoding, etag, httpUrl, mac, requestId, timestamp } from './fields.ts';
+
+/** The JSON body of every `POST /datasets/request-…`. */
+export const datasetRequest = z.object({ mac, dataset: datasetName });
+export type DatasetRequest = z.infer<typeof datasetRequest>;
+
+/** The JSON answer to `request-sync`. */
+export const syncAnswer = z.object({
+  status: z.literal('success'),
+  data: z.string(),
+  encoding,
+  size: byteCount,
+  etag: etag.optional(),
+  digest: digest.optional(),
+  last_modified: timestamp.optional(),
+});
+export type SyncAnswer = z.infer<typeof syncAnswer>;
+
+/** The JSON answer to `request-offload`. */
+export const offloadAnswer = z.object({
+  status: z.literal('success'),
+  download_url: httpUrl,
+  expires_at: timestamp.optional(),
+  size: byteCount.optional(),
+  etag: etag.optional(),
+  digest: digest.optional(),
+  last_modified: timestamp.optional(),
+});
+export type OffloadAnswer = z.infer<typeof offloadAnswer>;
+
+/** The JSON answer to `request-digest`. */
+export const digestAnswer = z.object({ size: byteCount, etag: etag.optional(), digest });
+export type DigestAnswer = z.infer<typeof digestAnswer>;
+
+/** Where a request stands. */
+export const requestState = z.enum(['waiting', 'running', 'done', 'failed', 'cancelled']);
+export type RequestState = z.infer<typeof requestState>;
+
+/** `application/problem+json` (RFC 9457), with relay's members. */
+export const problem = z.object({
+  type: z.string().optional(),
+  title: z.string().optional(),
+  status: z.number().int().optional(),
+  detail: z.string().optional(),
+  code: z.string(),
+  retryable: z.boolean(),
+  request_id: requestId.optional(),
+  retry_after: z.number().optional(),
+  last_seen: timestamp.nullable().optional(),
+  next_offset: byteCount.optional(),
+  size: byteCount.optional(),
+  limit: byteCount.optional(),
+});
+export type Problem = z.infer<typeof problem>;
+
+/** The JSON answer to `GET /requests/{id}`. */
+export const requestStatus = z.object({
+  request_id: requestId,
+  state: requestState,
+  bytes_done: byteCount,
+  total_size: byteCount.nullable(),
+  etag: etag.nullable(),
+  digest: digest.nullable(),
+  download_url: httpUrl.optional(),
+  expires_at: timestamp.optional(),
+  last_modified: timestamp.optional(),
+  error: problem.optional(),
+});
+export type RequestStatus = z.infer<typeof requestStatus>;
+
+/** A connector as the listings show it. */
+export const connectorInfo = z.object({
+  mac: z.string(),
+  state: z.enum(['online', 'offline']),
+  last_seen: timestamp,
+  /** How it is connected; null while it is not. */
+  link: z.enum(['websocket', 'sse']).nullable(),
+  version: z.string().nullable(),
+  name: z.string().nullable(),
+  labels: z.record(z.string(), z.string()),
+});
+export type ConnectorInfo = z.infer<typeof connectorInfo>;
+
+/** The JSON answer to `GET /connectors`. */
+export const connectorList = z.object({ connectors: z.array(connectorInfo), next: z.string().optional() });
+
+/** The JSON answer to `GET /connectors/{mac}/datasets`. */
+export const datasetList = z.object({ datasets: z.array(datasetInfo), next: z.string().optional() });

@@ -1,0 +1,37 @@
+/**
+ * What a connector may say that it can do beyond plain JSON. The router uses only what was said; unknown words are ignored.
+ *
+ * - `binary`: sends binary bodies.
+ * - `offset`: names offsets, and can begin at one with `if_match`; so a command may be sent to it again.
+ * - `range`: honours `offset` and `length`.
+ * - `multipart`: uploads to the store in parts.
+ * - `stat`, `list`, `digest`: answers these commands; `digest` also gives a digest with a transfer when asked.
+ * - `cancel`: understands `cancel`.
+ * - `progress`: reports how far an upload to the store is, at least every ten seconds.
+ * - `heartbeat`: POSTs heartbeats for its SSE link.
+ */
+export const CAPABILITIES = [
+  'binary',
+  'offset',
+  'range',
+  'multipart',
+  'stat',
+  'list',
+  'digest',
+  'cancel',
+  'progress',
+  'heartbeat',
+] as const;
+
+export type Capability = (typeof CAPABILITIES)[number];
+
+/** Reads a comma-separated list; what is unknown, empty or repeated is left out. */
+export function parseCapabilities(text: string | null | undefined): ReadonlySet<Capability> {
+  const words = new Set((text ?? '').split(',').map((word) => word.trim().toLowerCase()));
+  return new Set(CAPABILITIES.filter((capability) => words.has(capability)));
+}
+
+/** Writes the list for `Relay-Capabilities`. */
+export function formatCapabilities(capabilities: Iterable<Capability>): string {
+  return [...capabilities].join(', ');
+}

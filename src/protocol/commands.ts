@@ -1,0 +1,114 @@
+import * as z from 'zod';
+import { decodeJson, type Decoded, undecodable } from './codec.ts';
+import { RelayError } from './errors.ts';
+import { byteCount, datasetName, etag, httpUrl, requestId, timestamp } from './fields.ts';
+import { MAX_FRAME_BYTES, MAX_LIST_LIMIT } from './limits.ts';
+
+/** A request that whoever holds it may make, because its URL is signed. */
+export const signedRequest = z.object({
+  method: z.literal('PUT'),
+  url: httpUrl,
+  headers: z.record(z.string(), z.string()),
+});
+export type SignedRequest = z.infer<typeof signedRequest>;
+
+/** Where an offloaded dataset goes in one piece, and the name to give back for it. */
+export const uploadTarget = signedRequest.extend({ download_url: httpUrl, expires_at: timestamp });
+export type UploadTarget = z.infer<typeof uploadTarget>;
+
+const addressed = { request_id: requestId, dataset_name: datasetName };
+
+/** The dataset as it must be (`if_match`), the part that is wanted, and whether its digest is. */
+const selection = {
+  offset: byteCount.optional(),
+  length: byteCount.optional(),
+  if_match: etag.optional(),
+  want_digest: z.boolean().optional(),
+};
+
+const getDataset = z.object({
+  command: z.literal('get_dataset'),
+  ...addressed,
+  ...selection,
+  /** Above this the router will not take it, in bytes: answer `dataset_too_large` at once. */
+  max_size: byteCount.optional(),
+});
+const getDatasetStream = z.object({ command: z.literal('get_dataset_stream'), ...addressed, ...selection });
+const getDatasetOffload = z.object({
+  command: z.literal('get_dataset_offload'),
+  ...addressed,
+  if_match: etag.optional(),
+  want_digest: z.boolean().optional(),
+  upload: uploadTarget,
+});
+const stat = z.object({ command: z.literal('stat'), ...addressed });
+const digest = z.object({ command: z.literal('digest'), ...addressed, if_match: etag.optional() });
+const list = z.object({
+  command: z.literal('list'),
+  request_id: requestId,
+  limit: z.number().int().min(1).max(MAX_LIST_LIMIT),
+  /** Names after this one, in order of code units. */
+  cursor: z.string().optional(),
+});
+const cancel = z.object({ command: z.literal('cancel'), request_id: requestId });
+
+/** What the router sends down a link. The schema drops fields that it does not know. */
+export const command = z.discriminatedUnion('command', [
+  getDataset,
+  getDatasetStream,
+  getDatasetOffload,
+  stat,
+  digest,
+  list,
+  cancel,
+]);
+export type Command = z.infer<typeof command>;
+export type CommandName = Command['command'];
+export type CommandOf<N extends CommandName> = Extract<Command, { command: N }>;
+
+const NAMES: ReadonlySet<string> = new Set(command.options.map((option) => option.shape.command.value));
+
+/** A message that is no command: enough of it to answer, or to ignore it knowingly. */
+const anyMessage = z.object({
+  command: z.string().optional(),
+  event: z.string().optional(),
+  request_id: requestId.optional(),
+});
+
+/** A command as the text of one WebSocket message or one SSE `data:` line. @throws {RelayError} internal when it is over the frame limit. */
+export function encodeCommand(value: Command): string {
+  const text = JSON.stringify(value);
+  if (new TextEncoder().encode(text).length > MAX_FRAME_BYTES)
+    throw new RelayError('internal', 'a command exceeds the frame limit');
+  return text;
+}
+
+/** What came down a link. */
+export type Incoming =
+  | { readonly kind: 'command'; readonly command: Command }
+  /** A command that is unknown or malformed, to be answered with `error` under its id. */
+  | { readonly kind: 'refused'; readonly requestId: string; readonly error: RelayError }
+  /** An event, such as `receiving`; unknown ones are for nobody. */
+  | { readonly kind: 'event'; readonly event: string };
+
+/** Reads one message from a link. Fails only where there is not even an id to answer under. */
+export function decodeIncoming(text: string): Decoded<Incoming> {
+  if (text.length > MAX_FRAME_BYTES)
+    return undecodable(new RelayError('invalid_request', 'the message exceeds the frame limit'));
+  const message = decodeJson(anyMessage, text);
+  if (!message.ok) return message;
+  const { command: name, event, request_id: id } = message.value;
+  if (name === undefined && event !== undefined) return { ok: true, value: { kind: 'event', event } };
+  if (name !== undefined && NAMES.has(name)) {
+    const known = decodeJson(command, text);
+    if (known.ok) return { ok: true, value: { kind: 'command', command: known.value } };
+    if (id !== undefined) return { ok: true, value: { kind: 'refused', requestId: id, error: known.error } };
+    return known;
+  }
+  if (id === undefined) return undecodable(new RelayError('invalid_request', 'the message has no request_id'));
+  const error = new RelayError(
+    'not_supported',
+    `this connector does not know the command ${JSON.stringify(name ?? null)}`,
+  );
+  return { ok: true, value: { kind: 'refused', requestId: id, error } };
+}

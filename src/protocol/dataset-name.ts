@@ -1,0 +1,37 @@
+import { RelayError } from './errors.ts';
+import { MAX_DATASET_NAME_BYTES } from './limits.ts';
+
+declare const brand: unique symbol;
+
+/** A dataset's path relative to the data directory: UTF-8, `/` between the parts, none of them empty, `.` or `..`. */
+export type DatasetName = string & { readonly [brand]: 'DatasetName' };
+
+/**
+ * Checks a dataset name. What it lets pass cannot climb out of a directory by its spelling; links in the file system are
+ * the connector's concern.
+ * @returns the name as it was, or `invalid_request` that says what is wrong with it.
+ */
+export function parseDatasetName(name: string): DatasetName | RelayError {
+  const problem = findProblem(name);
+  return problem === undefined ? (name as DatasetName) : new RelayError('invalid_request', `dataset name: ${problem}`);
+}
+
+function findProblem(name: string): string | undefined {
+  if (name === '') return 'it is empty';
+  if (!name.isWellFormed()) return 'it is not valid Unicode';
+  if (name.length > MAX_DATASET_NAME_BYTES || new TextEncoder().encode(name).length > MAX_DATASET_NAME_BYTES) {
+    return `it is longer than ${MAX_DATASET_NAME_BYTES} bytes`;
+  }
+  if (name.includes('\0')) return 'it contains a NUL';
+  if (name.startsWith('/')) return 'it must be relative to the data directory, without a leading /';
+  for (const part of name.split('/')) {
+    if (part === '') return 'a part between slashes is empty';
+    if (part === '.' || part === '..') return `the part ${JSON.stringify(part)} is not allowed`;
+  }
+  return undefined;
+}
+
+/** The name as it stands in a URL path: each part percent-encoded, the slashes kept (RFC 3986 §3.3). */
+export function encodeDatasetPath(name: string): string {
+  return name.split('/').map(encodeURIComponent).join('/');
+}

@@ -1,0 +1,49 @@
+import * as z from 'zod';
+import { parseDatasetName } from './dataset-name.ts';
+import { RelayError } from './errors.ts';
+import { parseMac } from './mac.ts';
+import { isRequestId } from './request-id.ts';
+
+/** Turns a parser that returns a value or a RelayError into a schema. */
+function parsed<T>(parse: (text: string) => T | RelayError) {
+  return z.string().transform((text, context): T => {
+    const value = parse(text);
+    if (!(value instanceof RelayError)) return value;
+    context.addIssue({ code: 'custom', message: value.message });
+    return z.NEVER;
+  });
+}
+
+export const mac = parsed(parseMac);
+export const datasetName = parsed(parseDatasetName);
+export const requestId = z.string().refine(isRequestId, 'is not a request id');
+
+/** A count of bytes, or an offset. */
+export const byteCount = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+/** A strong entity tag with its quotes (RFC 9110 §8.8.3). */
+export const etag = z
+  .string()
+  .max(256)
+  .regex(/^"[\x21\x23-\x7e\x80-\xff]*"$/, 'is not a strong entity tag, as in "abc"');
+
+/** A digest field of SHA-256 (RFC 9530 §2): `sha-256=:…:`, 32 bytes of base64. */
+export const digest = z.string().regex(/^sha-256=:[A-Za-z0-9+/]{43}=:$/, 'is not a digest, as in sha-256=:…:');
+
+/** A media type that is safe to pass on as a header. */
+export const contentType = z
+  .string()
+  .max(256)
+  .regex(/^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(?:[\t ]*;[\x20-\x7e\t]*)?$/, 'is not a media type');
+
+/** RFC 3339 date and time. */
+export const timestamp = z.iso.datetime({ offset: true });
+
+/** http or https. */
+export const httpUrl = z.string().max(8192).refine(isHttpUrl, 'is not an http(s) URL');
+
+export const encoding = z.enum(['utf8', 'base64']);
+
+function isHttpUrl(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+}

@@ -1,0 +1,25 @@
+/** Header names of relay's own, as they are written; HTTP compares them without case. */
+export const HEADER = {
+  /** The id of the request, on every answer to an app and on every binary POST of a connector. */
+  requestId: 'Relay-Request-Id',
+  /** What a connector can do beyond the plain protocol, when it opens its link. */
+  capabilities: 'Relay-Capabilities',
+  /** Offset in the whole dataset of the first byte of a binary chunk. */
+  offset: 'Relay-Offset',
+  /** Size of the whole dataset, in bytes before any coding. */
+  totalSize: 'Relay-Total-Size',
+  /** Strong entity tag of the dataset, with its quotes. */
+  etag: 'Relay-Etag',
+  /** Version of the connector's software, when it opens its link. */
+  version: 'Relay-Version',
+  /** A name for people, percent-encoded UTF-8. */
+  name: 'Relay-Name',
+  /** Labels as `K=V,K=V`, keys and values percent-encoded UTF-8. */
+  labels: 'Relay-Labels',
+  /** Tells one process from another that claims the same MAC. */
+  instance: 'Relay-Instance',
+  /** Names one link, on its response and on the heartbeats that belong to it. */
+  linkId: 'Relay-Link-Id',
+  wantReprDigest: 'Want-Repr-Digest',
+  reprDigest: 'Repr-Digest',
+} as const;

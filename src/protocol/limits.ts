@@ -1,0 +1,24 @@
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** Largest WebSocket message or SSE event in either direction, in bytes: commands are small. */
+export const MAX_FRAME_BYTES = 64 * KIB;
+
+/** Largest JSON body of a control request (requests, init, complete, failures), in bytes. */
+export const MAX_CONTROL_BODY_BYTES = 1 * MIB;
+
+/** Largest JSON chunk body, in bytes. Binary chunks have no limit of their own. */
+export const MAX_JSON_CHUNK_BYTES = 8 * MIB;
+
+/** Longest dataset name in bytes of UTF-8 (PATH_MAX of Linux, less its NUL). */
+export const MAX_DATASET_NAME_BYTES = 4095;
+
+/** Most entries in one page of a listing. */
+export const MAX_LIST_LIMIT = 1000;
+
+/** Most parts of one multipart upload, and most part numbers in one request for their URLs (the limit of S3). */
+export const MAX_PARTS = 10_000;
+export const MAX_PARTS_PER_REQUEST = 100;
+
+/** Largest object that one PUT may carry, in bytes (the limit of S3). */
+export const MAX_SINGLE_PUT_BYTES = 5 * KIB * MIB;

@@ -1,0 +1,29 @@
+import { RelayError } from './errors.ts';
+
+declare const brand: unique symbol;
+
+/** A MAC address in its one written form, `cc-28-aa-01-02-03`. */
+export type Mac = string & { readonly [brand]: 'Mac' };
+
+const SPELLINGS = [
+  /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i,
+  /^[0-9a-f]{2}(?:-[0-9a-f]{2}){5}$/i,
+  /^[0-9a-f]{4}(?:\.[0-9a-f]{4}){2}$/i,
+  /^[0-9a-f]{12}$/i,
+];
+
+/**
+ * Reads a MAC address in any usual spelling (colons, hyphens, dotted quads, bare).
+ * @returns the canonical form, or `invalid_request` that shows what was given.
+ */
+export function parseMac(text: string): Mac | RelayError {
+  const trimmed = text.trim();
+  if (!SPELLINGS.some((spelling) => spelling.test(trimmed))) {
+    return new RelayError(
+      'invalid_request',
+      `${JSON.stringify(text.slice(0, 64))} is not a MAC address (as in cc-28-aa-01-02-03)`,
+    );
+  }
+  const digits = trimmed.replace(/[^0-9a-f]/gi, '').toLowerCase();
+  return (digits.match(/../g) as string[]).join('-') as Mac;
+}
