@@ -1,30 +1,38 @@
 import type { IncomingMessage } from 'node:http';
 import { RelayError } from '../protocol/errors.ts';
 
+/** How much of a body is looked at to say whose it was. */
+const BEGINNING_BYTES = 4096;
+
+/** What the owner of a body wants to know of it while it comes. */
+export interface BodyWatch {
+  /** Called with each piece's length before it is kept; throws to refuse it. */
+  readonly reserve?: (bytes: number) => void;
+  /** Called with the beginning of a body that is refused; gives the error to throw. */
+  readonly refuse?: (error: RelayError, beginning: string) => RelayError;
+}
+
 /**
  * Reads a whole message body into memory.
  * @param limit most bytes that are taken in; above it nothing more is kept.
- * @param reserve called with each piece's length before it is kept; throws to refuse it.
  * @throws {RelayError} invalid_request when the body is larger than `limit`; transfer_interrupted when it breaks off.
  */
-export async function readBody(
-  message: IncomingMessage,
-  limit: number,
-  reserve?: (bytes: number) => void,
-): Promise<Buffer> {
+export async function readBody(message: IncomingMessage, limit: number, watch: BodyWatch = {}): Promise<Buffer> {
   const declared = Number(message.headers['content-length'] ?? 0);
-  if (declared > limit) throw tooLarge(limit);
   const pieces: Buffer[] = [];
   let length = 0;
+  const take = (piece: Buffer): void => {
+    pieces.push(piece);
+    length += piece.length;
+    if (length > limit || declared > limit) throw tooLarge(limit);
+    watch.reserve?.(piece.length);
+  };
   try {
-    for await (const piece of message as AsyncIterable<Buffer>) {
-      length += piece.length;
-      if (length > limit) throw tooLarge(limit);
-      reserve?.(piece.length);
-      pieces.push(piece);
-    }
-  } catch (cause) {
-    throw RelayError.from(cause, 'transfer_interrupted');
+    for await (const piece of message.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) take(piece);
+  } catch (thrown) {
+    const error = RelayError.from(thrown, 'transfer_interrupted');
+    if (error.code === 'transfer_interrupted' || watch.refuse === undefined) throw error;
+    throw watch.refuse(error, Buffer.concat(pieces).toString('latin1', 0, BEGINNING_BYTES));
   }
   return pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces, length);
 }

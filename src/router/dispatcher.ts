@@ -1,0 +1,178 @@
+import { RelayError } from '../protocol/errors.ts';
+import type { Mac } from '../protocol/mac.ts';
+import type { Logger } from '../observability/logger.ts';
+import { Exchange, type ExchangeOptions } from './exchange.ts';
+import type { Link } from './links/link.ts';
+import type { Registry, RegistryListener } from './registry.ts';
+
+/** How many ended exchanges are remembered, so that a POST sent again gets its first reply. */
+const MAX_ENDED = 10_000;
+
+/** How long a transfer may stand still without a link before it is given up, in ms: the node is probably gone. */
+const ORPHAN_TIMEOUT_MS = 5000;
+
+export interface DispatcherOptions {
+  readonly registry: Registry;
+  /** How long a command waits for a connector that was seen lately, in ms. */
+  readonly reconnectWaitMs: number;
+  readonly logger: Logger;
+}
+
+/** Brings commands to connectors, now or when they come back, and finds the exchange that an answer belongs to. */
+export class Dispatcher implements RegistryListener {
+  readonly #registry: Registry;
+  readonly #options: DispatcherOptions;
+  readonly #live = new Map<string, Exchange>();
+  readonly #byMac = new Map<Mac, Set<Exchange>>();
+  readonly #ended = new Map<string, Exchange>();
+  #idle: (() => void) | undefined;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    this.#registry = options.registry;
+    options.registry.setListener(this);
+  }
+
+  /** How many exchanges are under way. */
+  get size(): number {
+    return this.#live.size;
+  }
+
+  /** Sends a command, or keeps it until its connector is back. Fails at once when it is not expected back. */
+  submit(options: ExchangeOptions): Exchange {
+    const exchange = new Exchange(options, (ended) => this.#forget(ended));
+    this.#live.set(exchange.id, exchange);
+    const sameMac = this.#byMac.get(exchange.mac);
+    if (sameMac === undefined) this.#byMac.set(exchange.mac, new Set([exchange]));
+    else sameMac.add(exchange);
+    const link = this.#registry.findLink(exchange.mac);
+    if (link === undefined || !this.#send(exchange, link)) this.#wait(exchange);
+    return exchange;
+  }
+
+  /** The exchange that is under way with this id. @throws {RelayError} request_gone, or what ended it. */
+  find(id: string): Exchange {
+    const exchange = this.#live.get(id);
+    if (exchange !== undefined) return exchange;
+    const ended = this.#ended.get(id);
+    if (ended?.error?.code === 'cancelled') throw ended.error;
+    throw new RelayError('request_gone', 'there is no such request, or it has ended', { details: { request_id: id } });
+  }
+
+  /** An exchange that has ended with this id, as far as it is remembered. */
+  findEnded(id: string): Exchange | undefined {
+    return this.#ended.get(id);
+  }
+
+  /** Fails all that is under way. */
+  failAll(error: RelayError): void {
+    for (const exchange of this.#live.values()) exchange.fail(error);
+  }
+
+  /** Resolves once nothing is under way. */
+  async whenIdle(): Promise<void> {
+    if (this.#live.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve;
+      });
+    }
+  }
+
+  linkUp(link: Link): void {
+    for (const exchange of this.#byMac.get(link.hello.mac) ?? []) {
+      if (exchange.state === 'waiting') this.#send(exchange, link);
+      else if (exchange.state === 'sent') {
+        // Written to a link that is gone, and nothing came of it: maybe it was never read.
+        if (exchange.options.resend === 'always' || link.hello.capabilities.has('offset')) this.#send(exchange, link);
+        else if (exchange.arriving === 0) {
+          exchange.fail(
+            new RelayError('connector_failed', 'the connector reconnected, and the request was lost with its old link'),
+          );
+        }
+      }
+    }
+  }
+
+  linkDown(link: Link): void {
+    for (const exchange of this.#byMac.get(link.hello.mac) ?? []) {
+      if (exchange.link !== link) continue;
+      if (exchange.state === 'sent') {
+        exchange.setDeadline(this.#options.reconnectWaitMs, () => this.#offline(exchange.mac));
+      } else if (exchange.state === 'answering' && exchange.arriving === 0) this.orphan(exchange);
+    }
+  }
+
+  /** Nothing arrives for this exchange and its connector has no link: it gets a short time to show itself. */
+  orphan(exchange: Exchange): void {
+    if (exchange.ended || exchange.answer.transfer === undefined) return;
+    exchange.setDeadline(
+      ORPHAN_TIMEOUT_MS,
+      () => new RelayError('connector_failed', 'the connector broke off and lost its connection'),
+    );
+  }
+
+  /** A body of the connector's ended early, in an exchange that may still go on. */
+  bodyBroke(exchange: Exchange): void {
+    if (exchange.arriving === 0 && this.#registry.findLinkOf(exchange.mac) === undefined) this.orphan(exchange);
+  }
+
+  #send(exchange: Exchange, link: Link): boolean {
+    try {
+      const command = exchange.options.command(link);
+      if (command instanceof Promise) {
+        exchange.markSent(link);
+        command.then(
+          (made) => {
+            // A link that went down meanwhile has put the exchange to waiting for the next one.
+            if (!exchange.ended && exchange.link === link) link.send(made);
+          },
+          (error: unknown) => exchange.fail(RelayError.from(error)),
+        );
+      } else {
+        if (!link.send(command)) return false;
+        exchange.markSent(link);
+      }
+    } catch (error) {
+      exchange.fail(RelayError.from(error));
+    }
+    this.#options.logger.debug({ request_id: exchange.id, mac: exchange.mac, command: exchange.name }, 'command sent');
+    return true;
+  }
+
+  #wait(exchange: Exchange): void {
+    const seen = this.#registry.lastSeen(exchange.mac);
+    const left = seen === undefined ? 0 : seen + this.#options.reconnectWaitMs - Date.now();
+    if (left <= 0) exchange.fail(this.#offline(exchange.mac));
+    else exchange.setDeadline(left, () => this.#offline(exchange.mac));
+  }
+
+  #offline(mac: Mac): RelayError {
+    const seen = this.#registry.lastSeen(mac);
+    if (seen === undefined) {
+      return new RelayError('connector_offline', `no connector with the MAC address ${mac} was ever connected here`, {
+        details: { last_seen: null, retryable: false },
+      });
+    }
+    const lastSeen = new Date(seen).toISOString();
+    return new RelayError(
+      'connector_offline',
+      `the connector ${mac} is not connected; it was last seen at ${lastSeen}`,
+      {
+        details: { last_seen: lastSeen, retry_after: 30 },
+      },
+    );
+  }
+
+  #forget(exchange: Exchange): void {
+    this.#live.delete(exchange.id);
+    const sameMac = this.#byMac.get(exchange.mac);
+    sameMac?.delete(exchange);
+    if (sameMac?.size === 0) this.#byMac.delete(exchange.mac);
+    this.#ended.set(exchange.id, exchange);
+    if (this.#ended.size > MAX_ENDED) this.#ended.delete(this.#ended.keys().next().value as string);
+    if (exchange.state === 'failed' && exchange.link?.hello.capabilities.has('cancel') && !exchange.failedByConnector) {
+      exchange.link.send({ command: 'cancel', request_id: exchange.id });
+    }
+    if (this.#live.size === 0) this.#idle?.();
+  }
+}

@@ -1,0 +1,181 @@
+import type { OffloadProgress, PartsGrant, PartsRequest, Receipt, Result } from '../protocol/answers.ts';
+import type { Command, CommandName } from '../protocol/commands.ts';
+import { RelayError } from '../protocol/errors.ts';
+import type { Mac } from '../protocol/mac.ts';
+import type { Link } from './links/link.ts';
+import type { Transfer } from './transfer.ts';
+
+/** What a pattern does with the answer to its command. A method that is missing is an answer that the command has no use for. */
+export interface Answer {
+  /** The bytes of a dataset, in one result or in chunks. */
+  readonly transfer?: Transfer;
+  /** A JSON result that is no failure. Called once. Throws what is wrong with it. */
+  takeResult?(result: Result): void | Promise<void>;
+  grantParts?(request: PartsRequest): Promise<PartsGrant>;
+  takeProgress?(progress: OffloadProgress): void;
+  /** The exchange ended without an answer; called at most once, and never after it succeeded. */
+  fail(error: RelayError): void;
+}
+
+export interface ExchangeOptions {
+  readonly id: string;
+  readonly mac: Mac;
+  readonly name: CommandName;
+  /** Makes the command for the link that it will leave by. */
+  readonly command: (link: Link) => Command | Promise<Command>;
+  readonly answer: Answer;
+  /** Whether a command that was written may be written again to a newer link: its answer then begins anew. */
+  readonly resend: 'always' | 'with-offset';
+  /** How long the connector may take to begin, in ms. */
+  readonly beginTimeoutMs: (link: Link) => number;
+  /** How long it may be silent after that, in ms. */
+  readonly silenceTimeoutMs: (link: Link) => number;
+}
+
+/** `waiting` for a link, `sent` down one, `answering`, or over. */
+export type ExchangeState = 'waiting' | 'sent' | 'answering' | 'succeeded' | 'failed';
+
+/**
+ * One command to one connector and what comes back for it. It ends exactly once. Its clock runs while it is the
+ * connector's turn, and stands still while the app does not read.
+ */
+export class Exchange {
+  readonly id: string;
+  readonly mac: Mac;
+  readonly name: CommandName;
+  readonly answer: Answer;
+  readonly options: ExchangeOptions;
+  state: ExchangeState = 'waiting';
+  /** The link that the command left by. */
+  link: Link | undefined;
+  /** Bodies of the connector's that are arriving. */
+  arriving = 0;
+  /** The first reply to each kind of POST, for when it is sent again. */
+  readonly receipts = new Map<string, Receipt>();
+  error: RelayError | undefined;
+  /** The connector itself reported the failure, so it need not be told to stop. */
+  failedByConnector = false;
+  #resultTaken = false;
+  #timer: NodeJS.Timeout | undefined;
+  #timerMs = 0;
+  #timerError: (() => RelayError) | undefined;
+  #held = false;
+  readonly #onEnd: (exchange: Exchange) => void;
+
+  constructor(options: ExchangeOptions, onEnd: (exchange: Exchange) => void) {
+    this.id = options.id;
+    this.mac = options.mac;
+    this.name = options.name;
+    this.answer = options.answer;
+    this.options = options;
+    this.#onEnd = onEnd;
+  }
+
+  get ended(): boolean {
+    return this.state === 'succeeded' || this.state === 'failed';
+  }
+
+  /** Sets the one deadline of this exchange; what it becomes is asked for when it passes. */
+  setDeadline(ms: number, error: () => RelayError): void {
+    clearTimeout(this.#timer);
+    this.#timerMs = ms;
+    this.#timerError = error;
+    if (!this.#held && !this.ended) this.#startTimer();
+  }
+
+  #startTimer(): void {
+    this.#timer = setTimeout(() => this.fail((this.#timerError as () => RelayError)()), this.#timerMs);
+  }
+
+  /** The command was written to `link`. */
+  markSent(link: Link): void {
+    this.link = link;
+    this.state = 'sent';
+    const ms = this.options.beginTimeoutMs(link);
+    this.setDeadline(
+      ms,
+      () => new RelayError('request_timeout', `the connector did not begin to answer within ${seconds(ms)} s`),
+    );
+  }
+
+  /** A sign that the connector is at it: the clock begins anew. */
+  touch(): void {
+    if (this.state === 'answering') {
+      if (!this.#held) this.#timer?.refresh();
+      return;
+    }
+    if (this.state === 'waiting' || this.state === 'sent') this.markAnswering();
+  }
+
+  /** The answer has begun: from now on only silence counts. */
+  markAnswering(): void {
+    if (this.ended) return;
+    this.state = 'answering';
+    const ms = this.link === undefined ? this.#timerMs : this.options.silenceTimeoutMs(this.link);
+    this.setDeadline(ms, () => new RelayError('request_timeout', `the connector fell silent for ${seconds(ms)} s`));
+  }
+
+  /** It is not the connector's turn (the app does not read): its silence is not counted. */
+  hold(): void {
+    this.#held = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** It is the connector's turn again. */
+  release(): void {
+    this.#held = false;
+    if (!this.ended && this.#timerError !== undefined) {
+      clearTimeout(this.#timer);
+      this.#startTimer();
+    }
+  }
+
+  /** Hands a JSON result to the pattern; a second one changes nothing. */
+  async takeResult(result: Result): Promise<void> {
+    if (this.#resultTaken) return;
+    if (this.answer.takeResult === undefined)
+      throw new RelayError('invalid_request', `a ${this.name} is not answered by such a result`);
+    this.#resultTaken = true;
+    this.markAnswering();
+    try {
+      await this.answer.takeResult(result);
+    } catch (thrown) {
+      const error = RelayError.from(thrown);
+      const unusable = error.code === 'invalid_request';
+      this.fail(
+        unusable
+          ? new RelayError('connector_failed', `the connector gave an unusable answer: ${error.message}`)
+          : error,
+      );
+      throw error;
+    }
+  }
+
+  succeed(): void {
+    this.#end('succeeded');
+  }
+
+  /** Ends the exchange; the pattern is told why. */
+  fail(error: RelayError): void {
+    if (this.ended) return;
+    this.error = error.with({ request_id: this.id });
+    this.#end('failed');
+    this.answer.fail(this.error);
+  }
+
+  /** Ends the exchange with the failure that its connector reported. */
+  failByConnector(error: RelayError): void {
+    if (this.ended) return;
+    this.failedByConnector = true;
+    this.fail(error);
+  }
+
+  #end(state: 'succeeded' | 'failed'): void {
+    if (this.ended) return;
+    this.state = state;
+    clearTimeout(this.#timer);
+    this.#onEnd(this);
+  }
+}
+
+const seconds = (ms: number): number => Math.round(ms / 100) / 10;

@@ -1,0 +1,47 @@
+import type { Capability } from '../../protocol/capabilities.ts';
+import type { Command } from '../../protocol/commands.ts';
+import type { Mac } from '../../protocol/mac.ts';
+
+/** What a connector said of itself when it opened its link. */
+export interface Hello {
+  readonly mac: Mac;
+  readonly capabilities: ReadonlySet<Capability>;
+  readonly version: string | null;
+  readonly name: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Tells one process from another with the same MAC; null where it does not say. */
+  readonly instance: string | null;
+  /** `address:port` of the peer, for the logs. */
+  readonly remote: string;
+  /** The router's base URL as this connector knows it. */
+  readonly baseUrl: string;
+}
+
+/** The persistent connection of one connector. Commands leave in the order in which they were sent. */
+export interface Link {
+  readonly id: string;
+  readonly kind: 'websocket' | 'sse';
+  readonly hello: Hello;
+
+  /** Writes a command. @returns false when the link is already gone. A peer that does not read ends the link. */
+  send(command: Command): boolean;
+
+  /** Ends the link and tells the peer why. */
+  close(code: number, reason: string): void;
+
+  /** Ends the link at once, without a word. */
+  terminate(): void;
+}
+
+/** What a link tells its owner. */
+export interface LinkEvents {
+  /** The peer gave a sign of life. */
+  alive(link: Link): void;
+  /** The peer takes no more commands. */
+  draining(link: Link): void;
+  /** The link is gone, for whatever reason; called exactly once. */
+  closed(link: Link, reason: string): void;
+}
+
+/** Most bytes that may wait for a peer that does not read before its link is ended. */
+export const MAX_UNSENT_BYTES = 4 * 1024 * 1024;

@@ -1,0 +1,127 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocket, WebSocketServer } from 'ws';
+import { type Command, decodeIncoming, encodeCommand } from '../../protocol/commands.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import { HEADER } from '../../protocol/headers.ts';
+import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
+import { SUBPROTOCOL } from '../../protocol/version.ts';
+import { type Hello, type Link, type LinkEvents, MAX_UNSENT_BYTES } from './link.ts';
+
+const CLOSE_GRACE_MS = 2000;
+
+interface WebSocketLinksOptions extends LinkEvents {
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatTimeoutMs: number;
+}
+
+/** Accepts connectors over WebSocket (RFC 6455), pings them, and ends links on which nothing is heard. */
+export class WebSocketLinks {
+  readonly #server: WebSocketServer;
+  readonly #options: WebSocketLinksOptions;
+
+  constructor(options: WebSocketLinksOptions) {
+    this.#options = options;
+    this.#server = new WebSocketServer({
+      noServer: true,
+      maxPayload: MAX_FRAME_BYTES,
+      perMessageDeflate: false,
+      handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+    });
+    this.#server.on('headers', (headers, request: IncomingMessage & { relayLinkId?: string }) => {
+      if (request.relayLinkId !== undefined) headers.push(`${HEADER.linkId}: ${request.relayLinkId}`);
+    });
+  }
+
+  /** Completes an upgrade. @throws {RelayError} upgrade_required when the peer speaks only other protocol versions. */
+  accept(
+    request: IncomingMessage & { relayLinkId?: string },
+    socket: Duplex,
+    head: Buffer,
+    hello: Hello,
+    opened: (link: Link) => void,
+  ): void {
+    const offered = request.headers['sec-websocket-protocol'];
+    if (offered !== undefined && !offered.split(',').some((word) => word.trim() === SUBPROTOCOL)) {
+      throw new RelayError(
+        'upgrade_required',
+        `this router speaks ${SUBPROTOCOL}, and the connector offers ${offered.slice(0, 64)}`,
+      );
+    }
+    request.relayLinkId = randomUUID();
+    const id = request.relayLinkId;
+    this.#server.handleUpgrade(request, socket, head, (peer) =>
+      opened(new WebSocketLink(id, peer, hello, this.#options)),
+    );
+  }
+
+  close(): void {
+    this.#server.close();
+  }
+}
+
+class WebSocketLink implements Link {
+  readonly kind = 'websocket';
+  readonly id: string;
+  readonly hello: Hello;
+  readonly #peer: WebSocket;
+  readonly #heartbeat: NodeJS.Timeout;
+  readonly #deadline: NodeJS.Timeout;
+  #closeReason: string | undefined;
+
+  constructor(id: string, peer: WebSocket, hello: Hello, options: WebSocketLinksOptions) {
+    this.id = id;
+    this.hello = hello;
+    this.#peer = peer;
+    this.#heartbeat = setInterval(() => peer.ping(), options.heartbeatIntervalMs);
+    this.#deadline = setTimeout(() => {
+      this.#closeReason ??= `nothing heard for ${options.heartbeatTimeoutMs} ms`;
+      peer.terminate();
+    }, options.heartbeatTimeoutMs);
+    const alive = (): void => {
+      this.#deadline.refresh();
+      options.alive(this);
+    };
+    peer.on('pong', alive);
+    peer.on('ping', alive);
+    peer.on('message', (data, isBinary) => {
+      alive();
+      if (isBinary) return;
+      const incoming = decodeIncoming((data as Buffer).toString('utf8'));
+      if (incoming.ok && incoming.value.kind === 'event' && incoming.value.event === 'draining') options.draining(this);
+    });
+    peer.on('error', (error) => {
+      this.#closeReason ??= error.message;
+    });
+    peer.on('close', (code, reason) => {
+      clearInterval(this.#heartbeat);
+      clearTimeout(this.#deadline);
+      options.closed(
+        this,
+        this.#closeReason ?? `closed by the connector (${code}${reason.length > 0 ? ` ${reason.toString()}` : ''})`,
+      );
+    });
+  }
+
+  send(command: Command): boolean {
+    if (this.#peer.readyState !== WebSocket.OPEN) return false;
+    if (this.#peer.bufferedAmount > MAX_UNSENT_BYTES) {
+      this.#closeReason ??= 'the connector does not read its commands';
+      this.#peer.terminate();
+      return false;
+    }
+    this.#peer.send(encodeCommand(command));
+    return true;
+  }
+
+  close(code: number, reason: string): void {
+    this.#closeReason ??= reason;
+    this.#peer.close(code, reason);
+    setTimeout(() => this.#peer.terminate(), CLOSE_GRACE_MS).unref();
+  }
+
+  terminate(): void {
+    this.#peer.terminate();
+  }
+}

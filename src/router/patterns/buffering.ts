@@ -1,0 +1,232 @@
+import { isUtf8 } from 'node:buffer';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import type { SyncAnswer } from '../../protocol/app.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import { HEADER } from '../../protocol/headers.ts';
+import type { BufferBudget } from '../buffer-budget.ts';
+import type { Context } from '../context.ts';
+import { sendError, sendJson } from '../reply.ts';
+import type { RequestRecord } from '../request-log.ts';
+import { type Sink, Transfer, type TransferMeta } from '../transfer.ts';
+import { DATASET_HEADERS } from './streaming.ts';
+
+/** Up to this size the answer is made in one piece. */
+const ONE_PIECE_BYTES = 1024 * 1024;
+/** A multiple of three, so that base64 of the slices joins to the base64 of the whole. */
+const SLICE_BYTES = 768 * 1024;
+
+/** Pattern A: the whole dataset is taken in, and then the app gets one complete answer. */
+export function buffer(
+  context: Context,
+  record: RequestRecord,
+  request: IncomingMessage,
+  response: ServerResponse,
+  wantDigest: boolean,
+): void {
+  const { bufferMaxBytes } = context.options;
+  const asBytes = prefersBytes(request.headers.accept);
+  const sink = new MemorySink(context.budget, bufferMaxBytes);
+  const transfer = new Transfer(sink);
+  record.progress = () => ({ bytesDone: transfer.nextOffset, ...sink.known });
+  const exchange = context.dispatcher.submit({
+    id: record.id,
+    mac: record.mac,
+    name: 'get_dataset',
+    command: ({ hello }) => ({
+      command: 'get_dataset',
+      request_id: record.id,
+      dataset_name: record.dataset,
+      max_size: bufferMaxBytes,
+      ...(wantDigest && hello.capabilities.has('digest') && { want_digest: true }),
+    }),
+    resend: 'always',
+    beginTimeoutMs: () => context.options.firstByteTimeoutMs,
+    silenceTimeoutMs: () => context.options.silenceTimeoutMs,
+    answer: {
+      transfer,
+      fail: (error) => {
+        record.fail(error);
+        transfer.abort(error);
+        sink.release();
+        const { size } = error.details;
+        sendError(
+          request,
+          response,
+          error.code === 'dataset_too_large' ? tooLargeToBuffer(size, bufferMaxBytes).with(error.details) : error,
+        );
+      },
+    },
+  });
+  transfer.attach(exchange);
+  record.onAbort((error) => exchange.fail(error));
+  sink.onBegin = () => record.run();
+  sink.onEnd = (bytes) => {
+    record.succeed();
+    // The memory is the app's until it has read its answer or gone away.
+    response.once('close', () => sink.release());
+    if (asBytes) sendBytes(response, bytes, sink.known);
+    else sendText(request, response, bytes, sink.known);
+  };
+}
+
+interface Known {
+  totalSize?: number;
+  etag?: string;
+  digest?: string;
+  lastModified?: string;
+}
+
+class MemorySink implements Sink {
+  readonly #budget: BufferBudget;
+  readonly #maxBytes: number;
+  #pieces: Buffer[] = [];
+  /** Room for the whole where its size was announced: the pieces are copied there, so that it is in memory only once. */
+  #whole: Buffer | undefined;
+  #length = 0;
+  #reserved = 0;
+  known: Known = {};
+  onBegin: () => void = () => {};
+  onEnd: (bytes: Buffer) => void = () => {};
+
+  constructor(budget: BufferBudget, maxBytes: number) {
+    this.#budget = budget;
+    this.#maxBytes = maxBytes;
+  }
+
+  begin({ totalSize, etag, digest, lastModified }: TransferMeta): void {
+    if (totalSize !== undefined) {
+      if (totalSize > this.#maxBytes) throw tooLargeToBuffer(totalSize, this.#maxBytes);
+      this.#reserve(totalSize);
+      this.#whole = Buffer.allocUnsafe(totalSize);
+    }
+    this.known = {
+      ...(totalSize !== undefined && { totalSize }),
+      ...(etag !== undefined && { etag }),
+      ...(digest !== undefined && { digest }),
+      ...(lastModified !== undefined && { lastModified }),
+    };
+    this.onBegin();
+  }
+
+  write(bytes: Buffer): boolean {
+    if (this.#whole !== undefined) {
+      bytes.copy(this.#whole, this.#length);
+    } else {
+      if (this.#length + bytes.length > this.#maxBytes) throw tooLargeToBuffer(undefined, this.#maxBytes);
+      this.#reserve(bytes.length);
+      this.#pieces.push(bytes);
+    }
+    this.#length += bytes.length;
+    return true;
+  }
+
+  async drained(): Promise<void> {}
+
+  end(digest: string | undefined): void {
+    const bytes = this.#whole ?? Buffer.concat(this.#pieces, this.#length);
+    this.#pieces = [];
+    this.known.totalSize = bytes.length;
+    if (digest !== undefined) this.known.digest = digest;
+    this.onEnd(bytes);
+  }
+
+  release(): void {
+    this.#budget.release(this.#reserved);
+    this.#reserved = 0;
+    this.#pieces = [];
+    this.#whole = undefined;
+  }
+
+  #reserve(bytes: number): void {
+    this.#budget.reserve(bytes);
+    this.#reserved += bytes;
+  }
+}
+
+/** The error for a dataset above the ceiling of pattern A. */
+export function tooLargeToBuffer(size: number | undefined, limit: number): RelayError {
+  const what = size === undefined ? 'the dataset' : `the dataset has ${size} bytes, which`;
+  return new RelayError(
+    'dataset_too_large',
+    `${what} is more than the ${limit} that this router buffers; use request-stream or request-offload`,
+    {
+      details: { limit, ...(size !== undefined && { size }) },
+    },
+  );
+}
+
+/** Whether an `Accept` names octet-stream and does not prefer JSON to it (RFC 9110 §12.5.1). */
+function prefersBytes(accept: string | undefined): boolean {
+  const quality = (type: string): number => {
+    const range = (accept ?? '').split(',').find((part) => part.split(';', 1)[0]?.trim().toLowerCase() === type);
+    if (range === undefined) return -1;
+    const q = /;\s*q=([\d.]+)/i.exec(range)?.[1];
+    return q === undefined ? 1 : Number(q);
+  };
+  const bytes = quality('application/octet-stream');
+  return bytes > 0 && bytes >= quality('application/json');
+}
+
+function sendBytes(response: ServerResponse, bytes: Buffer, { etag, digest, lastModified }: Known): void {
+  response.writeHead(200, {
+    ...DATASET_HEADERS,
+    'Content-Type': 'application/octet-stream',
+    'Content-Length': bytes.length,
+    [HEADER.totalSize]: bytes.length,
+    ...(etag !== undefined && { ETag: etag }),
+    ...(lastModified !== undefined && { 'Last-Modified': new Date(lastModified).toUTCString() }),
+    ...(digest !== undefined && { [HEADER.reprDigest]: digest }),
+  });
+  response.end(bytes);
+}
+
+function sendText(
+  request: IncomingMessage,
+  response: ServerResponse,
+  bytes: Buffer,
+  { etag, digest, lastModified }: Known,
+): void {
+  const encoding = isUtf8(bytes) ? 'utf8' : 'base64';
+  const rest: Omit<SyncAnswer, 'status' | 'data'> = {
+    encoding,
+    size: bytes.length,
+    ...(etag !== undefined && { etag }),
+    ...(digest !== undefined && { digest }),
+    ...(lastModified !== undefined && { last_modified: lastModified }),
+  };
+  if (bytes.length <= ONE_PIECE_BYTES) {
+    sendJson(response, 200, { status: 'success', data: bytes.toString(encoding), ...rest }, DATASET_HEADERS);
+    return;
+  }
+  const slices = (): Generator<string> => encodeSlices(bytes, encoding, JSON.stringify(rest).slice(1));
+  const headers: Record<string, string | number> = { ...DATASET_HEADERS, 'Content-Type': 'application/json' };
+  // HTTP/1.0 has no chunked coding, so the length is worth making the slices twice.
+  if (request.httpVersionMinor === 0) headers['Content-Length'] = measure(slices());
+  response.writeHead(200, headers);
+  // An app that goes away in the middle is noticed by whoever listens to the response.
+  pipeline(slices, response).catch(() => {});
+}
+
+function measure(texts: Iterable<string>): number {
+  let bytes = 0;
+  for (const text of texts) bytes += Buffer.byteLength(text);
+  return bytes;
+}
+
+/** The JSON answer slice by slice: a whole of it as one string would be several times the dataset. */
+function* encodeSlices(bytes: Buffer, encoding: 'utf8' | 'base64', rest: string): Generator<string> {
+  yield '{"status":"success","data":"';
+  for (let start = 0; start < bytes.length; ) {
+    let end = Math.min(start + SLICE_BYTES, bytes.length);
+    if (encoding === 'base64') {
+      yield bytes.toString('base64', start, end);
+    } else {
+      // Never between the bytes of one character: those after its first are 10xxxxxx.
+      while (end < bytes.length && ((bytes[end] as number) & 0xc0) === 0x80) end--;
+      yield JSON.stringify(bytes.toString('utf8', start, end)).slice(1, -1);
+    }
+    start = end;
+  }
+  yield `",${rest}`;
+}

@@ -1,0 +1,130 @@
+import type { DatasetInfo, Result } from '../../protocol/answers.ts';
+import type { Capability } from '../../protocol/capabilities.ts';
+import type { Command } from '../../protocol/commands.ts';
+import type { DatasetName } from '../../protocol/dataset-name.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import type { Mac } from '../../protocol/mac.ts';
+import { createRequestId } from '../../protocol/request-id.ts';
+import type { Context } from '../context.ts';
+import type { Link } from '../links/link.ts';
+
+/** A digest reads the whole dataset, which takes what it takes; a connector that says `progress` is held to its silence. */
+const DIGEST_TIMEOUT_MS = 3_600_000;
+
+/** A question to a connector that is answered with JSON alone. */
+export interface Question<T> {
+  readonly mac: Mac;
+  /** The id to ask under; one of its own by default. */
+  readonly id?: string;
+  /** What the connector must have said to be asked at all. */
+  readonly needs: Capability;
+  command(id: string): Extract<Command, { command: 'stat' | 'list' | 'digest' }>;
+  /** The part of the result that answers the question; undefined where it is missing. */
+  read(result: Result): T | undefined;
+  readonly beginTimeoutMs?: (link: Link) => number;
+  readonly onProgress?: (bytesDone: number, totalSize: number | undefined) => void;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Asks a connector and waits for its answer.
+ * @throws {RelayError} not_supported when it did not say that it can; connector_failed when the answer is not one;
+ * whatever ended the exchange.
+ */
+export function ask<T>(context: Context, question: Question<T>): Promise<T> {
+  const id = question.id ?? createRequestId(context.routerId);
+  return new Promise<T>((resolve, reject) => {
+    const exchange = context.dispatcher.submit({
+      id,
+      mac: question.mac,
+      name: question.command(id).command,
+      command: ({ hello }) => {
+        if (!hello.capabilities.has(question.needs)) {
+          throw new RelayError('not_supported', `this connector cannot answer ${question.needs}`);
+        }
+        return question.command(id);
+      },
+      resend: 'always',
+      beginTimeoutMs: question.beginTimeoutMs ?? (() => context.options.firstByteTimeoutMs),
+      silenceTimeoutMs: () => context.options.silenceTimeoutMs,
+      answer: {
+        takeResult: (result) => {
+          const answer = question.read(result);
+          if (answer === undefined)
+            throw new RelayError('invalid_request', `the result does not answer a ${question.needs}`);
+          exchange.succeed();
+          resolve(answer);
+        },
+        takeProgress: ({ bytes_done, total_size }) => question.onProgress?.(bytes_done, total_size),
+        fail: reject,
+      },
+    });
+    const abort = (): void => exchange.fail(RelayError.from(question.signal.reason, 'cancelled'));
+    if (question.signal.aborted) abort();
+    else question.signal.addEventListener('abort', abort, { once: true });
+  });
+}
+
+/** Size, entity tag and times of one dataset. */
+export function askStat(
+  context: Context,
+  mac: Mac,
+  dataset: DatasetName,
+  signal: AbortSignal,
+  id?: string,
+): Promise<DatasetInfo> {
+  return ask(context, {
+    mac,
+    needs: 'stat',
+    ...(id !== undefined && { id }),
+    command: (request_id) => ({ command: 'stat', request_id, dataset_name: dataset }),
+    read: (result) => result.dataset,
+    signal,
+  });
+}
+
+/** One page of what a connector offers. */
+export function askList(
+  context: Context,
+  mac: Mac,
+  page: { limit: number; cursor?: string },
+  signal: AbortSignal,
+): Promise<{ datasets: DatasetInfo[]; next?: string }> {
+  return ask(context, {
+    mac,
+    needs: 'list',
+    command: (request_id) => ({ command: 'list', request_id, ...page }),
+    read: ({ datasets, next }) => datasets && { datasets, ...(next !== undefined && { next }) },
+    signal,
+  });
+}
+
+/** The digest of a whole dataset, for which the connector reads all of it. */
+export function askDigest(
+  context: Context,
+  {
+    id,
+    mac,
+    dataset,
+    signal,
+    onProgress,
+  }: {
+    id: string;
+    mac: Mac;
+    dataset: DatasetName;
+    signal: AbortSignal;
+    onProgress: (bytesDone: number, totalSize: number | undefined) => void;
+  },
+): Promise<{ size: number; etag: string | undefined; digest: string }> {
+  return ask(context, {
+    mac,
+    id,
+    needs: 'digest',
+    command: (request_id) => ({ command: 'digest', request_id, dataset_name: dataset }),
+    read: ({ size, etag, digest }) => (digest === undefined || size === undefined ? undefined : { size, etag, digest }),
+    beginTimeoutMs: ({ hello }) =>
+      hello.capabilities.has('progress') ? context.options.firstByteTimeoutMs : DIGEST_TIMEOUT_MS,
+    onProgress,
+    signal,
+  });
+}

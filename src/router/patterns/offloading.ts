@@ -1,0 +1,235 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from '../../observability/logger.ts';
+import type { DatasetInfo } from '../../protocol/answers.ts';
+import type { OffloadAnswer } from '../../protocol/app.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import type { ObjectIndex } from '../../store/object-index.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import type { Context } from '../context.ts';
+import type { Link } from '../links/link.ts';
+import { sendError, sendJson } from '../reply.ts';
+import type { RequestRecord } from '../request-log.ts';
+import { askStat } from './catalog.ts';
+import { type Offloaded, Upload, type Waiter } from './upload.ts';
+
+export interface OffloadsOptions {
+  readonly store: ObjectStore;
+  readonly index: ObjectIndex;
+  /** Resolves once the store can be used. */
+  readonly ready: () => Promise<void>;
+  readonly urlTtlMs: number;
+  /** Origins on which a node's own URL is handed out. */
+  readonly offloadOrigins: readonly string[];
+  readonly logger: Logger;
+}
+
+/** Pattern C: the connector puts the dataset into a store, and the app gets a URL to take it from there. */
+export class Offloads {
+  readonly #options: OffloadsOptions | undefined;
+  readonly #uploads = new Map<string, Upload>();
+  /** Uploads that a request for the same content joins, by MAC, name and entity tag. */
+  readonly #joinable = new Map<string, Upload>();
+
+  /** @param options undefined for a router without a store. */
+  constructor(options: OffloadsOptions | undefined) {
+    this.#options = options;
+  }
+
+  /** Whether an upload to this key is under way. */
+  isActive(key: string): boolean {
+    return this.#uploads.has(key);
+  }
+
+  /** The file store took in bytes for this key. */
+  noteBytes(key: string, bytes: number): void {
+    this.#uploads.get(key)?.noteBytes(bytes);
+  }
+
+  /**
+   * Makes a dataset available for download: from an earlier upload of the same content, by joining one under way, or by a
+   * new one. The record ends with the outcome; cancelling it stops the upload only when nobody else waits for it.
+   */
+  async offload(context: Context, record: RequestRecord, baseUrl: string): Promise<void> {
+    try {
+      if (this.#options === undefined) {
+        throw new RelayError('offload_unavailable', 'this router has no store (--store none); use request-stream');
+      }
+      await this.#options.ready();
+      const stat = await this.#stat(context, record);
+      if (record.ended) return;
+      const stored = stat?.etag === undefined ? undefined : await this.#findStored(this.#options, record, stat.etag);
+      if (record.ended) return;
+      const result = stored ?? (await this.#join(this.#options, context, record, stat));
+      const { size = 0, etag, digest, lastModified } = result;
+      record.progress = () => ({ bytesDone: size, totalSize: result.size, etag, digest, lastModified });
+      record.signUrl = (base) => this.#sign(result, record.dataset, base);
+      // Handing out a first URL keeps the object while the app is on its way to it.
+      await record.signUrl(baseUrl);
+      record.succeed();
+    } catch (thrown) {
+      record.fail(RelayError.from(thrown));
+    }
+  }
+
+  /** Answers an app that waits for the outcome. */
+  async answer(
+    context: Context,
+    record: RequestRecord,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const baseUrl = context.baseUrl.of(request);
+    await this.offload(context, record, baseUrl);
+    if (record.error !== undefined) {
+      sendError(request, response, record.error);
+      return;
+    }
+    const { download_url, expires_at, total_size, etag, digest, last_modified } = await record.describe(baseUrl);
+    const answer: OffloadAnswer = {
+      status: 'success',
+      download_url: download_url as string,
+      ...(expires_at !== undefined && { expires_at }),
+      ...(total_size !== null && { size: total_size }),
+      ...(etag !== null && { etag }),
+      ...(digest !== null && { digest }),
+      ...(last_modified !== undefined && { last_modified }),
+    };
+    sendJson(response, 200, answer);
+  }
+
+  /** What the dataset is now, where the connector can say; for others every request is an upload of its own. */
+  async #stat(context: Context, record: RequestRecord): Promise<DatasetInfo | undefined> {
+    const link = context.registry.findLink(record.mac);
+    if (link !== undefined && !link.hello.capabilities.has('stat')) return undefined;
+    const abort = new AbortController();
+    record.onAbort((error) => abort.abort(error));
+    try {
+      return await askStat(context, record.mac, record.dataset, abort.signal);
+    } catch (error) {
+      // It was away when it was asked, and came back as one that cannot tell.
+      if (RelayError.from(error).code === 'not_supported') return undefined;
+      throw error;
+    }
+  }
+
+  async #findStored(
+    { store, index }: OffloadsOptions,
+    record: RequestRecord,
+    etag: string,
+  ): Promise<Offloaded | undefined> {
+    const row = index.find(record.mac, record.dataset, etag);
+    if (row === undefined) return undefined;
+    const object = await store.stat(row.key);
+    if (object?.size !== row.size) {
+      index.remove(row.key);
+      return undefined;
+    }
+    return {
+      key: row.key,
+      url: undefined,
+      size: row.size,
+      etag,
+      digest: row.digest ?? undefined,
+      lastModified: row.lastModified ?? undefined,
+    };
+  }
+
+  #join(
+    options: OffloadsOptions,
+    context: Context,
+    record: RequestRecord,
+    stat: DatasetInfo | undefined,
+  ): Promise<Offloaded> {
+    const identity = stat?.etag === undefined ? undefined : `${record.mac}\n${record.dataset}\n${stat.etag}`;
+    return new Promise<Offloaded>((resolve, reject) => {
+      const upload = this.#joinable.get(identity ?? '') ?? this.#begin(options, context, record, stat, identity);
+      const waiter: Waiter = { done: resolve, fail: reject };
+      upload.waiters.add(waiter);
+      record.progress = () => ({ bytesDone: upload.bytesDone, totalSize: upload.totalSize, etag: stat?.etag });
+      record.onAbort((error) => {
+        upload.leave(waiter, error);
+        reject(error);
+      });
+      record.run();
+      // Submitting a command may fail it before anybody waits for it.
+      if (upload.error !== undefined) reject(upload.error);
+    });
+  }
+
+  #begin(
+    options: OffloadsOptions,
+    context: Context,
+    record: RequestRecord,
+    stat: DatasetInfo | undefined,
+    identity: string | undefined,
+  ): Upload {
+    const { store, index, urlTtlMs, logger } = options;
+    const upload = new Upload({
+      store,
+      mac: record.mac,
+      stat,
+      urlTtlMs,
+      allowsUrl: (url) => options.offloadOrigins.includes(new URL(url).origin),
+      onParts: (begun, uploadId) => index.beginUpload(begun.key, uploadId),
+      onEnd: (ended, result) => {
+        this.#uploads.delete(ended.key);
+        if (identity !== undefined) this.#joinable.delete(identity);
+        if (result instanceof RelayError) {
+          ended.discard().then(
+            () => index.endUpload(ended.key),
+            // The sweeper finds it in the index again.
+            (error: unknown) =>
+              logger.warn(
+                { request_id: record.id, error: String(error) },
+                'an unfinished upload could not be removed yet',
+              ),
+          );
+          return;
+        }
+        if (result.key !== undefined) {
+          const { key, size = 0, etag = '', digest = null, lastModified = null } = result;
+          index.add({ key, mac: record.mac, dataset: record.dataset, etag, size, digest, lastModified });
+        }
+        index.endUpload(ended.key);
+      },
+    });
+    this.#uploads.set(upload.key, upload);
+    if (identity !== undefined) this.#joinable.set(identity, upload);
+    index.beginUpload(upload.key);
+    // A connector shows that it is at it by what it reports, or by what the router's own store sees of it.
+    const showsLife = ({ hello }: Link): boolean => store.kind === 'file' || hello.capabilities.has('progress');
+    upload.attach(
+      context.dispatcher.submit({
+        id: record.id,
+        mac: record.mac,
+        name: 'get_dataset_offload',
+        command: async (link) => ({
+          command: 'get_dataset_offload',
+          request_id: record.id,
+          dataset_name: record.dataset,
+          ...(stat?.etag !== undefined && { if_match: stat.etag }),
+          upload: await upload.signTarget(link),
+        }),
+        resend: 'always',
+        beginTimeoutMs: (link) => (showsLife(link) ? context.options.firstByteTimeoutMs : urlTtlMs),
+        silenceTimeoutMs: (link) => (showsLife(link) ? context.options.silenceTimeoutMs : urlTtlMs),
+        answer: upload,
+      }),
+    );
+    return upload;
+  }
+
+  async #sign(
+    { key, url }: Offloaded,
+    dataset: string,
+    baseUrl: string,
+  ): Promise<{ url: string; expiresAt: Date | undefined }> {
+    if (key === undefined) return { url: url as string, expiresAt: undefined };
+    const { store, index, urlTtlMs } = this.#options as OffloadsOptions;
+    const expiresAt = new Date(Date.now() + urlTtlMs);
+    const filename = dataset.slice(dataset.lastIndexOf('/') + 1);
+    const signed = await store.signGet(key, { expiresAt, baseUrl, filename });
+    index.touch(key, { usedAt: new Date(), urlExpiresAt: expiresAt });
+    return { url: signed, expiresAt };
+  }
+}

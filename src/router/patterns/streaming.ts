@@ -1,0 +1,153 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { HEADER } from '../../protocol/headers.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import type { Context } from '../context.ts';
+import { sendError } from '../reply.ts';
+import type { RequestRecord } from '../request-log.ts';
+import { type Sink, Transfer, type TransferMeta } from '../transfer.ts';
+
+/** Headers of every answer that carries a dataset: a plant's file is not a page of the router's. */
+export const DATASET_HEADERS = {
+  'X-Content-Type-Options': 'nosniff',
+  'Content-Security-Policy': 'sandbox',
+  'Cache-Control': 'no-store',
+  'X-Accel-Buffering': 'no',
+} as const;
+
+/**
+ * Pattern B: the app's response carries the bytes while the connector sends them. The app's socket sets the pace, back
+ * through the router to the connector's disk.
+ */
+export function stream(
+  context: Context,
+  record: RequestRecord,
+  request: IncomingMessage,
+  response: ServerResponse,
+  wantDigest: boolean,
+): void {
+  const sink = new ResponseSink(request, response);
+  const transfer = new Transfer(sink);
+  record.progress = () => ({ bytesDone: transfer.nextOffset, ...sink.known });
+  const exchange = context.dispatcher.submit({
+    id: record.id,
+    mac: record.mac,
+    name: 'get_dataset_stream',
+    command: ({ hello }) => {
+      sink.expectDigest = wantDigest && hello.capabilities.has('digest');
+      return {
+        command: 'get_dataset_stream',
+        request_id: record.id,
+        dataset_name: record.dataset,
+        ...(sink.expectDigest && { want_digest: true }),
+      };
+    },
+    resend: 'with-offset',
+    beginTimeoutMs: () => context.options.firstByteTimeoutMs,
+    silenceTimeoutMs: () => context.options.silenceTimeoutMs,
+    answer: {
+      transfer,
+      fail: (error) => {
+        record.fail(error);
+        transfer.abort(error);
+        sendError(request, response, error);
+      },
+    },
+  });
+  transfer.attach(exchange);
+  record.onAbort((error) => exchange.fail(error));
+  sink.onBegin = () => record.run();
+  sink.onEnd = () => record.succeed();
+}
+
+/** The app's response, which never looks whole before it is: its last byte, or its last chunk, waits for the end. */
+class ResponseSink implements Sink {
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  #headers: Record<string, string | number> | undefined;
+  /** Bytes still to be written when the length was declared; undefined in a chunked response. */
+  #left: number | undefined;
+  #held: Buffer | undefined;
+  #wakeUp: (() => void) | undefined;
+  #trailer = false;
+  /** The connector was asked for a digest, and will give it at the end. */
+  expectDigest = false;
+  known: { totalSize?: number; etag?: string; digest?: string; lastModified?: string } = {};
+  onBegin: () => void = () => {};
+  onEnd: () => void = () => {};
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.#request = request;
+    this.#response = response;
+    const wakeUp = (): void => {
+      this.#wakeUp?.();
+      this.#wakeUp = undefined;
+    };
+    response.on('drain', wakeUp);
+    response.on('close', wakeUp);
+  }
+
+  begin({ totalSize, etag, contentType, lastModified, digest }: TransferMeta): void {
+    const http10 = this.#request.httpVersionMinor === 0 && this.#request.httpVersionMajor === 1;
+    if (http10 && totalSize === undefined) {
+      throw new RelayError(
+        'http_version_not_supported',
+        'the length of this dataset is not known beforehand, so it needs HTTP/1.1',
+      );
+    }
+    this.known = {
+      ...(totalSize !== undefined && { totalSize }),
+      ...(etag !== undefined && { etag }),
+      ...(digest !== undefined && { digest }),
+      ...(lastModified !== undefined && { lastModified }),
+    };
+    this.#trailer = this.expectDigest && digest === undefined && !http10;
+    if (!this.#trailer) this.#left = totalSize;
+    this.#headers = {
+      ...DATASET_HEADERS,
+      'Content-Type': contentType ?? 'application/octet-stream',
+      ...(this.#left !== undefined && { 'Content-Length': this.#left }),
+      ...(totalSize !== undefined && { [HEADER.totalSize]: totalSize }),
+      ...(etag !== undefined && { ETag: etag }),
+      ...(lastModified !== undefined && { 'Last-Modified': new Date(lastModified).toUTCString() }),
+      ...(digest !== undefined && { [HEADER.reprDigest]: digest }),
+      ...(this.#trailer && { Trailer: HEADER.reprDigest }),
+    };
+    this.onBegin();
+  }
+
+  write(bytes: Buffer): boolean {
+    let now = bytes;
+    if (this.#left !== undefined) {
+      this.#left -= bytes.length;
+      if (this.#left === 0) {
+        now = bytes.subarray(0, -1);
+        // A copy, so that one byte does not keep a whole network buffer.
+        this.#held = Buffer.from(bytes.subarray(-1));
+      }
+    }
+    if (now.length === 0) return true;
+    this.#sendHead();
+    return this.#response.write(now);
+  }
+
+  async drained(): Promise<void> {
+    if (this.#response.destroyed || !this.#response.writableNeedDrain) return;
+    await new Promise<void>((resolve) => {
+      this.#wakeUp = resolve;
+    });
+  }
+
+  end(digest: string | undefined): void {
+    if (digest !== undefined) this.known.digest = digest;
+    this.#sendHead();
+    if (this.#trailer && digest !== undefined) this.#response.addTrailers({ [HEADER.reprDigest]: digest });
+    this.#response.end(this.#held);
+    this.onEnd();
+  }
+
+  #sendHead(): void {
+    if (this.#headers === undefined) return;
+    this.#response.writeHead(200, this.#headers);
+    this.#headers = undefined;
+  }
+}

@@ -1,0 +1,207 @@
+import { randomBytes } from 'node:crypto';
+import type { DatasetInfo, OffloadProgress, PartsGrant, PartsRequest, Result } from '../../protocol/answers.ts';
+import type { UploadTarget } from '../../protocol/commands.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import type { Mac } from '../../protocol/mac.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import type { Answer, Exchange } from '../exchange.ts';
+import type { Link } from '../links/link.ts';
+
+const MIB = 1024 * 1024;
+const DEFAULT_PART_BYTES = 16 * MIB;
+/** For a dataset of unknown size: 10,000 parts of it are the largest object that S3 takes in parts of one size. */
+const BLIND_PART_BYTES = 512 * MIB;
+
+/** Where an offloaded dataset is, and what is known of it. */
+export interface Offloaded {
+  /** The object in the router's store; undefined where the node gave a URL of a store of its own. */
+  readonly key: string | undefined;
+  /** The node's own URL; undefined for an object in the router's store, whose URLs are signed when they are handed out. */
+  readonly url: string | undefined;
+  readonly size: number | undefined;
+  readonly etag: string | undefined;
+  readonly digest: string | undefined;
+  readonly lastModified: string | undefined;
+}
+
+/** Somebody who waits for an upload. */
+export interface Waiter {
+  done(result: Offloaded): void;
+  fail(error: RelayError): void;
+}
+
+export interface UploadOptions {
+  readonly store: ObjectStore;
+  readonly mac: Mac;
+  /** What the dataset was when it was asked about. */
+  readonly stat: DatasetInfo | undefined;
+  readonly urlTtlMs: number;
+  /** Whether a URL of the node's own may be handed out. */
+  readonly allowsUrl: (url: string) => boolean;
+  /** Told when the upload goes on in parts. */
+  readonly onParts: (upload: Upload, uploadId: string) => void;
+  /** Told when the upload is over, before its waiters are; by then nothing new can join it. */
+  readonly onEnd: (upload: Upload, result: Offloaded | RelayError) => void;
+}
+
+/** One sending of a dataset to the store, for all requests that want this content. */
+export class Upload implements Answer {
+  /** Used for this sending only, so that a late PUT of another cannot change what was handed out. */
+  readonly key: string;
+  readonly waiters = new Set<Waiter>();
+  readonly #options: UploadOptions;
+  #exchange: Exchange | undefined;
+  #baseUrl = '';
+  #parts: { uploadId: string; size: number } | undefined;
+  #partsBegun: Promise<{ uploadId: string; size: number }> | undefined;
+  #reported: number | undefined;
+  #received = 0;
+  totalSize: number | undefined;
+
+  constructor(options: UploadOptions) {
+    this.#options = options;
+    this.key = `datasets/${options.mac}/${randomBytes(16).toString('hex')}`;
+    this.totalSize = options.stat?.size;
+  }
+
+  attach(exchange: Exchange): void {
+    this.#exchange = exchange;
+  }
+
+  get error(): RelayError | undefined {
+    return this.#exchange?.error;
+  }
+
+  get bytesDone(): number {
+    return this.#reported ?? this.#received;
+  }
+
+  /** The file store took in bytes of this upload: a sign of life, also from a connector that reports nothing itself. */
+  noteBytes(bytes: number): void {
+    this.#received += bytes;
+    this.#exchange?.touch();
+  }
+
+  /** One waiter lets go. The upload stops with the last. */
+  leave(waiter: Waiter, error: RelayError): void {
+    if (this.waiters.delete(waiter) && this.waiters.size === 0) this.#exchange?.fail(error);
+  }
+
+  /** Where the connector of `link` puts the dataset in one piece. */
+  async signTarget({ hello: { baseUrl } }: Link): Promise<UploadTarget> {
+    const { store, urlTtlMs } = this.#options;
+    this.#baseUrl = baseUrl;
+    const expiresAt = new Date(Date.now() + urlTtlMs);
+    const put = await store.signPut(this.key, { expiresAt, baseUrl });
+    return { ...put, download_url: store.nameObject(this.key, baseUrl), expires_at: expiresAt.toISOString() };
+  }
+
+  async grantParts({ part_numbers: numbers, total_size: size }: PartsRequest): Promise<PartsGrant> {
+    const { store, urlTtlMs } = this.#options;
+    this.totalSize ??= size;
+    // Many requests for parts may come at once, and all belong to one upload.
+    this.#partsBegun ??= this.#beginParts(choosePartSize(size ?? this.totalSize));
+    const parts = await this.#partsBegun;
+    const expiresAt = new Date(Date.now() + urlTtlMs);
+    const sign = async (part_number: number): Promise<PartsGrant['parts'][number]> => ({
+      part_number,
+      ...(await store.signPart(this.key, parts.uploadId, part_number, { expiresAt, baseUrl: this.#baseUrl })),
+    });
+    return { parts: await Promise.all(numbers.map(sign)), part_size: parts.size, expires_at: expiresAt.toISOString() };
+  }
+
+  takeProgress({ bytes_done, total_size }: OffloadProgress): void {
+    this.#reported = bytes_done;
+    this.totalSize = total_size ?? this.totalSize;
+  }
+
+  async takeResult(result: Result): Promise<void> {
+    const exchange = this.#exchange as Exchange;
+    // The store may take its time to make a large object out of its parts; that is not the connector's silence.
+    exchange.hold();
+    const offloaded = await this.#accept(result);
+    if (exchange.ended) {
+      await this.discard();
+      return;
+    }
+    exchange.succeed();
+    this.#options.onEnd(this, offloaded);
+    for (const waiter of this.waiters) waiter.done(offloaded);
+  }
+
+  fail(cause: RelayError): void {
+    // The precondition was the router's own, from asking about the dataset a moment before.
+    const changed = cause.code === 'precondition_failed';
+    const error = changed
+      ? new RelayError('dataset_changed', 'the dataset changed before it was uploaded', { cause })
+      : cause;
+    this.#options.onEnd(this, error);
+    for (const waiter of this.waiters) waiter.fail(error);
+  }
+
+  /** Frees what an upload that failed has left in the store. */
+  async discard(): Promise<void> {
+    const { store } = this.#options;
+    const parts = this.#parts ?? (await this.#partsBegun?.catch(() => undefined));
+    if (parts !== undefined) await store.abortUpload(this.key, parts.uploadId);
+    await store.remove(this.key);
+  }
+
+  async #beginParts(size: number): Promise<{ uploadId: string; size: number }> {
+    try {
+      const uploadId = await this.#options.store.createUpload(this.key, size);
+      this.#parts = { uploadId, size };
+      this.#options.onParts(this, uploadId);
+      return this.#parts;
+    } catch (error) {
+      // The next request for parts tries again.
+      this.#partsBegun = undefined;
+      throw error;
+    }
+  }
+
+  async #accept(result: Result): Promise<Offloaded> {
+    const { store, stat, allowsUrl } = this.#options;
+    const { download_url: url, size, digest } = result;
+    if (url === undefined) throw new RelayError('invalid_request', 'field download_url: is needed');
+    const about = {
+      etag: result.etag ?? stat?.etag,
+      digest,
+      lastModified: result.last_modified ?? stat?.mtime,
+    };
+    if (url !== store.nameObject(this.key, this.#baseUrl)) {
+      if (!allowsUrl(url))
+        throw new RelayError(
+          'invalid_request',
+          'field download_url: is neither the one that was given nor on an allowed origin',
+        );
+      await this.discard();
+      return { key: undefined, url, size, ...about };
+    }
+    if (stat?.etag !== undefined && result.etag !== undefined && stat.etag !== result.etag) {
+      throw new RelayError('dataset_changed', 'the dataset changed before it was uploaded');
+    }
+    if (result.parts !== undefined) {
+      if (this.#parts === undefined) throw new RelayError('invalid_request', 'field parts: no parts were asked for');
+      const inOrder = result.parts.toSorted((a, b) => a.part_number - b.part_number);
+      await store.completeUpload(this.key, this.#parts.uploadId, inOrder);
+    }
+    const object = await store.stat(this.key);
+    if (object === undefined)
+      throw new RelayError('invalid_request', 'field download_url: there is no such object in the store');
+    const expected = size ?? (result.etag === undefined || result.etag === stat?.etag ? stat?.size : undefined);
+    if (expected !== undefined && object.size !== expected) {
+      throw new RelayError(
+        'invalid_request',
+        `the object has ${object.size} bytes in the store, and the dataset ${expected}`,
+      );
+    }
+    return { key: this.key, url: undefined, size: object.size, ...about };
+  }
+}
+
+/** Parts small enough to be retried cheaply and sent side by side, and few enough for the limit of S3 (10,000). */
+function choosePartSize(size: number | undefined): number {
+  if (size === undefined) return BLIND_PART_BYTES;
+  return Math.max(DEFAULT_PART_BYTES, Math.ceil(size / 9000 / MIB) * MIB);
+}

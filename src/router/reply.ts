@@ -1,0 +1,58 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { closeAfterEarlyAnswer, resetConnection } from '../http/connection.ts';
+import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
+import type { RelayError } from '../protocol/errors.ts';
+import { HEADER } from '../protocol/headers.ts';
+
+/** Answers with JSON. */
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, {
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(text),
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    ...headers,
+  });
+  response.end(text);
+}
+
+/**
+ * Answers with an error (RFC 9457). Once a response has begun it cannot say so any more, and its connection is reset, so
+ * that what was sent never looks whole.
+ */
+export function sendError(
+  request: IncomingMessage,
+  response: ServerResponse,
+  error: RelayError,
+  headers: Record<string, string> = {},
+): void {
+  if (response.headersSent) {
+    if (!response.writableFinished) resetConnection(request.socket);
+    return;
+  }
+  if (response.destroyed) return;
+  const { request_id: id, retry_after: retryAfter, size } = error.details;
+  const text = JSON.stringify(toProblem(error));
+  // Node forbids a second answer on a connection whose request body was not read: it is closed after this one.
+  const unread = !request.complete;
+  for (const name of response.getHeaderNames()) response.removeHeader(name);
+  response.writeHead(error.status, {
+    'Content-Type': PROBLEM_TYPE,
+    'Content-Length': Buffer.byteLength(text),
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    ...(id !== undefined && { [HEADER.requestId]: id }),
+    ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
+    ...(error.code === 'range_not_satisfiable' && size !== undefined && { 'Content-Range': `bytes */${size}` }),
+    ...(unread && { Connection: 'close' }),
+    ...headers,
+  });
+  response.end(text);
+  if (unread) closeAfterEarlyAnswer(request);
+}

@@ -1,0 +1,175 @@
+import { EventEmitter, once } from 'node:events';
+import { toProblem } from '../http/problem.ts';
+import type { RequestState, RequestStatus } from '../protocol/app.ts';
+import { RelayError } from '../protocol/errors.ts';
+import type { DatasetName } from '../protocol/dataset-name.ts';
+import type { Mac } from '../protocol/mac.ts';
+
+/** How long an ended request is kept where its app will come back for it, in ms. */
+const KEEP_MS = 10 * 60_000;
+/** How many of the others are kept. */
+const MAX_OTHERS = 10_000;
+
+export type RequestKind = 'sync' | 'stream' | 'offload' | 'digest' | 'stat' | 'list';
+
+/** What has become known of a dataset while a request for it runs. */
+interface Progress {
+  bytesDone: number;
+  totalSize?: number | undefined;
+  etag?: string | undefined;
+  digest?: string | undefined;
+  lastModified?: string | undefined;
+}
+
+/** One request of an app, as `GET /requests/{id}` shows it. */
+export class RequestRecord {
+  readonly id: string;
+  readonly kind: RequestKind;
+  readonly mac: Mac;
+  readonly dataset: DatasetName;
+  /** Its app comes back for the outcome: it is kept for a while, and outlives the app's connection where it is asynchronous. */
+  readonly keep: boolean;
+  readonly startedAt = performance.now();
+  /** What is known so far; asked anew each time, so that transfers need not report every piece. */
+  progress: () => Progress = () => ({ bytesDone: 0 });
+  /** Makes a fresh URL for the offloaded object, for an app that reaches the router by this base. */
+  signUrl: ((baseUrl: string) => Promise<{ url: string; expiresAt: Date | undefined }>) | undefined;
+  #state: RequestState = 'waiting';
+  #error: RelayError | undefined;
+  #abort: ((error: RelayError) => void) | undefined;
+  readonly #events = new EventEmitter();
+  readonly #onEnd: (record: RequestRecord) => void;
+
+  constructor(
+    fields: { id: string; kind: RequestKind; mac: Mac; dataset: DatasetName; keep: boolean },
+    onEnd: (record: RequestRecord) => void,
+  ) {
+    this.id = fields.id;
+    this.kind = fields.kind;
+    this.mac = fields.mac;
+    this.dataset = fields.dataset;
+    this.keep = fields.keep;
+    this.#onEnd = onEnd;
+  }
+
+  get state(): RequestState {
+    return this.#state;
+  }
+
+  get error(): RelayError | undefined {
+    return this.#error;
+  }
+
+  get ended(): boolean {
+    return this.#state === 'done' || this.#state === 'failed' || this.#state === 'cancelled';
+  }
+
+  /** Says what to do when the request is cancelled. */
+  onAbort(abort: (error: RelayError) => void): void {
+    this.#abort = abort;
+  }
+
+  run(): void {
+    if (this.#state === 'waiting') this.#state = 'running';
+  }
+
+  succeed(): void {
+    this.#end('done');
+  }
+
+  fail(error: RelayError): void {
+    if (this.ended) return;
+    this.#error = error.with({ request_id: this.id });
+    this.#end(error.code === 'cancelled' ? 'cancelled' : 'failed');
+  }
+
+  /** Ends the request because its app asked for that or went away. */
+  cancel(why: string): void {
+    if (this.ended) return;
+    const error = new RelayError('cancelled', why, { details: { request_id: this.id } });
+    this.#abort?.(error);
+    this.fail(error);
+  }
+
+  /** Resolves when the request has ended, or after `ms`. */
+  async whenEnded(ms: number, signal: AbortSignal): Promise<void> {
+    if (this.ended) return;
+    await once(this.#events, 'end', { signal: AbortSignal.any([signal, AbortSignal.timeout(ms)]) }).catch(() => {});
+  }
+
+  /** The status as JSON. */
+  async describe(baseUrl: string): Promise<RequestStatus> {
+    const { bytesDone, totalSize, etag, digest, lastModified } = this.progress();
+    const signed = this.#state === 'done' ? await this.signUrl?.(baseUrl) : undefined;
+    return {
+      request_id: this.id,
+      state: this.#state,
+      bytes_done: bytesDone,
+      total_size: totalSize ?? null,
+      etag: etag ?? null,
+      digest: digest ?? null,
+      ...(lastModified !== undefined && { last_modified: lastModified }),
+      ...(signed !== undefined && { download_url: signed.url }),
+      ...(signed?.expiresAt !== undefined && { expires_at: signed.expiresAt.toISOString() }),
+      ...(this.#error !== undefined && { error: toProblem(this.#error) }),
+    };
+  }
+
+  #end(state: RequestState): void {
+    if (this.ended) return;
+    // What a transfer held for its progress must not be held for as long as its record.
+    const last = this.progress();
+    this.progress = () => last;
+    this.#abort = undefined;
+    this.#state = state;
+    this.#onEnd(this);
+    this.#events.emit('end');
+  }
+}
+
+/** The requests of apps: those that run, and for a while those that have ended. */
+export class RequestLog {
+  readonly #records = new Map<string, RequestRecord>();
+  readonly #others = new Set<string>();
+  readonly #kept = new Map<string, number>();
+  readonly #onEnd: (record: RequestRecord) => void;
+
+  constructor(onEnd: (record: RequestRecord) => void) {
+    this.#onEnd = onEnd;
+  }
+
+  open(fields: { id: string; kind: RequestKind; mac: Mac; dataset: DatasetName; keep: boolean }): RequestRecord {
+    const record = new RequestRecord(fields, (ended) => this.#retire(ended));
+    this.#records.set(record.id, record);
+    return record;
+  }
+
+  find(id: string): RequestRecord | undefined {
+    this.#expire();
+    return this.#records.get(id);
+  }
+
+  #retire(record: RequestRecord): void {
+    this.#expire();
+    if (record.keep) {
+      this.#kept.set(record.id, Date.now() + KEEP_MS);
+    } else {
+      this.#others.add(record.id);
+      if (this.#others.size > MAX_OTHERS) {
+        const oldest = this.#others.values().next().value as string;
+        this.#others.delete(oldest);
+        this.#records.delete(oldest);
+      }
+    }
+    this.#onEnd(record);
+  }
+
+  #expire(): void {
+    const now = Date.now();
+    for (const [id, until] of this.#kept) {
+      if (until > now) break;
+      this.#kept.delete(id);
+      this.#records.delete(id);
+    }
+  }
+}

@@ -1,0 +1,239 @@
+import type { IncomingMessage } from 'node:http';
+import * as z from 'zod';
+import { parseDigest } from '../../http/digest.ts';
+import {
+  offloadProgress,
+  partsRequest,
+  readFailure,
+  type Receipt,
+  result,
+  streamChunk,
+  streamComplete,
+  streamInit,
+} from '../../protocol/answers.ts';
+import { decodeValue, unwrap } from '../../protocol/codec.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import { byteCount, contentType, etag } from '../../protocol/fields.ts';
+import { HEADER } from '../../protocol/headers.ts';
+import { MAX_CONTROL_BODY_BYTES, MAX_JSON_CHUNK_BYTES } from '../../protocol/limits.ts';
+import { isRequestId } from '../../protocol/request-id.ts';
+import type { Context } from '../context.ts';
+import type { Exchange } from '../exchange.ts';
+import { tooLargeToBuffer } from '../patterns/buffering.ts';
+import { sendJson } from '../reply.ts';
+import type { Transfer, TransferMeta } from '../transfer.ts';
+import { readJson } from './read-json.ts';
+import type { Call, Route } from './route.ts';
+
+const route = (path: string, handle: (context: Context, call: Call) => Promise<void>): Route => ({
+  method: 'POST',
+  path,
+  scope: 'connector',
+  handle,
+});
+
+/** The endpoints by which connectors answer their commands. */
+export const answerRoutes: Route[] = [
+  route('/datasets/result', async (context, call) => {
+    const id = readBinaryId(call.request);
+    if (id !== undefined) {
+      await answerOnce(context, call, id, 'result', (exchange) =>
+        arriving(context, exchange, () =>
+          transferOf(exchange).receiveWhole(call.request, readMeta(call.request, true)),
+        ),
+      );
+      return;
+    }
+    const body = await readResult(context, call.request);
+    await answerOnce(context, call, body.request_id, 'result', async (exchange) => {
+      const failure = readFailure(body);
+      if (failure !== undefined) {
+        exchange.failByConnector(failure);
+      } else if (body.data !== undefined) {
+        const { etag: tag, digest, content_type, last_modified } = body;
+        const meta = { etag: tag, digest, contentType: content_type, lastModified: last_modified };
+        return transferOf(exchange).takeWhole(decodeData(body.data, body.encoding), meta);
+      } else {
+        await exchange.takeResult(body);
+      }
+      return undefined;
+    });
+  }),
+
+  route('/datasets/stream/init', async (context, call) => {
+    const body = await readJson(call.request, streamInit, MAX_CONTROL_BODY_BYTES);
+    await answerOnce(context, call, body.request_id, 'init', async (exchange) =>
+      transferOf(exchange).init({
+        totalSize: body.total_size,
+        etag: body.etag,
+        contentType: body.content_type,
+        lastModified: body.last_modified,
+      }),
+    );
+  }),
+
+  route('/datasets/stream/chunk', async (context, call) => {
+    const id = readBinaryId(call.request);
+    if (id !== undefined) {
+      const exchange = context.dispatcher.find(id);
+      const offset = readCount(call.request, HEADER.offset);
+      const nextOffset = await arriving(context, exchange, () =>
+        transferOf(exchange).receive(call.request, offset, readMeta(call.request, false)),
+      );
+      sendReceipt(call, { request_id: id, next_offset: nextOffset });
+      return;
+    }
+    const body = await readJson(call.request, streamChunk, MAX_JSON_CHUNK_BYTES);
+    const exchange = context.dispatcher.find(body.request_id);
+    const nextOffset = await transferOf(exchange).chunk(body.offset, decodeData(body.data, body.encoding));
+    sendReceipt(call, { request_id: body.request_id, next_offset: nextOffset });
+  }),
+
+  route('/datasets/stream/complete', async (context, call) => {
+    const body = await readJson(call.request, streamComplete, MAX_CONTROL_BODY_BYTES);
+    await answerOnce(context, call, body.request_id, 'complete', async (exchange) =>
+      transferOf(exchange).complete(body.total_size, body.digest),
+    );
+  }),
+
+  route('/datasets/offload/parts', async (context, call) => {
+    const body = await readJson(call.request, partsRequest, MAX_CONTROL_BODY_BYTES);
+    const exchange = context.dispatcher.find(body.request_id);
+    if (exchange.answer.grantParts === undefined)
+      throw new RelayError('invalid_request', `a ${exchange.name} is not uploaded in parts`);
+    exchange.touch();
+    sendJson(call.response, 200, await exchange.answer.grantParts(body));
+  }),
+
+  route('/datasets/offload/progress', async (context, call) => {
+    const body = await readJson(call.request, offloadProgress, MAX_CONTROL_BODY_BYTES);
+    const exchange = context.dispatcher.find(body.request_id);
+    exchange.touch();
+    exchange.answer.takeProgress?.(body);
+    sendReceipt(call, { request_id: body.request_id });
+  }),
+];
+
+/** Answers a POST that counts once: sent again, it changes nothing and gets the first one's reply. */
+async function answerOnce(
+  context: Context,
+  call: Call,
+  id: string,
+  kind: string,
+  take: (exchange: Exchange) => Promise<number | undefined>,
+): Promise<void> {
+  const earlier = context.dispatcher.findEnded(id)?.receipts.get(kind);
+  if (earlier !== undefined) {
+    call.request.resume();
+    sendReceipt(call, earlier);
+    return;
+  }
+  const exchange = context.dispatcher.find(id);
+  const nextOffset = await take(exchange);
+  const receipt: Receipt = { request_id: id, ...(nextOffset !== undefined && { next_offset: nextOffset }) };
+  exchange.receipts.set(kind, receipt);
+  sendReceipt(call, receipt);
+}
+
+/** Follows a body while it arrives: one that breaks off may mean that its connector is gone. */
+async function arriving(context: Context, exchange: Exchange, receive: () => Promise<number>): Promise<number> {
+  try {
+    return await receive();
+  } catch (error) {
+    if (RelayError.from(error).code === 'transfer_interrupted') context.dispatcher.bodyBroke(exchange);
+    throw error;
+  }
+}
+
+function transferOf(exchange: Exchange): Transfer {
+  const { transfer } = exchange.answer;
+  if (transfer === undefined) throw new RelayError('invalid_request', `a ${exchange.name} is not answered with bytes`);
+  return transfer;
+}
+
+function sendReceipt({ response }: Call, receipt: Receipt): void {
+  sendJson(response, 200, receipt);
+}
+
+/** The id of a binary POST; undefined for a JSON one. */
+function readBinaryId(request: IncomingMessage): string | undefined {
+  const id = request.headers[HEADER.requestId.toLowerCase()];
+  if (id === undefined) return undefined;
+  if (!isRequestId(id)) throw new RelayError('invalid_request', `${HEADER.requestId} is not a request id`);
+  return id;
+}
+
+/** What the headers of a binary POST say of the dataset. @param whole the body is all of it, so that its length is the size. */
+function readMeta(request: IncomingMessage, whole: boolean): TransferMeta {
+  const { headers } = request;
+  const field = <T>(name: string, schema: z.ZodType<T>): T | undefined => {
+    const value = headers[name.toLowerCase()];
+    if (value === undefined) return undefined;
+    const checked = decodeValue(schema, value);
+    if (!checked.ok) throw new RelayError('invalid_request', `${name}: ${checked.error.message}`);
+    return checked.value;
+  };
+  const length = whole && headers['content-length'] !== undefined ? Number(headers['content-length']) : undefined;
+  const modified = Date.parse(headers['last-modified'] ?? '');
+  return {
+    totalSize: readCount(request, HEADER.totalSize) ?? length,
+    etag: field(HEADER.etag, etag),
+    // curl's default for a body without a type says nothing of the dataset.
+    contentType:
+      headers['content-type'] === 'application/x-www-form-urlencoded' ? undefined : field('Content-Type', contentType),
+    digest: parseDigest(headers[HEADER.reprDigest.toLowerCase()] as string | undefined),
+    lastModified: Number.isNaN(modified) ? undefined : new Date(modified).toISOString(),
+  };
+}
+
+function readCount(request: IncomingMessage, name: string): number | undefined {
+  const value = request.headers[name.toLowerCase()];
+  if (value === undefined) return undefined;
+  return unwrap(decodeValue(byteCount, typeof value === 'string' && /^\d{1,16}$/.test(value) ? Number(value) : value));
+}
+
+/** @throws {RelayError} invalid_request when the text is not what it says: what would be changed silently is refused. */
+function decodeData(data: string, encoding: 'utf8' | 'base64'): Buffer {
+  if (encoding === 'utf8') {
+    if (!data.isWellFormed())
+      throw new RelayError('invalid_request', 'field data: has characters that UTF-8 cannot carry; use base64');
+    return Buffer.from(data, 'utf8');
+  }
+  const bytes = Buffer.from(data, 'base64');
+  // Node skips what is not base64, so what it made must account for every character.
+  const unpadded = data.endsWith('==') ? data.length - 2 : data.endsWith('=') ? data.length - 1 : data.length;
+  if (bytes.length !== Math.floor((unpadded * 3) / 4) || !/^[A-Za-z0-9+/]*={0,2}$/.test(data)) {
+    throw new RelayError('invalid_request', 'field data: is not base64 (RFC 4648 §4)');
+  }
+  return bytes;
+}
+
+/**
+ * Reads a JSON result, which may hold a whole dataset: base64 makes four thirds of it, and escaping may double a text. It
+ * takes its room from the budget of pattern A. One that is too large ends the request that it is for, so that its app need
+ * not wait for more.
+ */
+async function readResult(context: Context, request: IncomingMessage): Promise<Result> {
+  const { bufferMaxBytes } = context.options;
+  const limit = 2 * bufferMaxBytes + MAX_CONTROL_BODY_BYTES;
+  let reserved = 0;
+  const reserve = (bytes: number): void => {
+    context.budget.reserve(bytes);
+    reserved += bytes;
+  };
+  try {
+    return await readJson(request, result, limit, {
+      reserve,
+      refuse: (error, beginning) => {
+        const id = REQUEST_ID.exec(beginning)?.[1];
+        const tooLarge = error.code === 'invalid_request' ? tooLargeToBuffer(undefined, bufferMaxBytes) : error;
+        if (id !== undefined) context.dispatcher.find(id).fail(tooLarge);
+        return tooLarge;
+      },
+    });
+  } finally {
+    context.budget.release(reserved);
+  }
+}
+
+const REQUEST_ID = /"request_id"\s*:\s*"([\w-]{1,128})"/;

@@ -1,0 +1,104 @@
+import { parseDatasetName } from '../../protocol/dataset-name.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import { HEADER } from '../../protocol/headers.ts';
+import { MAX_LIST_LIMIT } from '../../protocol/limits.ts';
+import { createRequestId } from '../../protocol/request-id.ts';
+import { askList, askStat } from '../patterns/catalog.ts';
+import { DATASET_HEADERS } from '../patterns/streaming.ts';
+import { sendJson } from '../reply.ts';
+import { readMac } from './links.ts';
+import type { Call, Route } from './route.ts';
+
+const DEFAULT_LIST_LIMIT = 100;
+
+/** The endpoints that show connectors and what they offer. */
+export const connectorRoutes: Route[] = [
+  {
+    method: 'GET',
+    path: '/connectors',
+    scope: 'app',
+    handle(context, { response, query }) {
+      const { limit, cursor } = readPage(query);
+      const after =
+        cursor === undefined ? context.registry.list() : context.registry.list().filter(({ mac }) => mac > cursor);
+      const connectors = after.slice(0, limit);
+      const next = after.length > limit ? connectors.at(-1)?.mac : undefined;
+      sendPage(response, '/connectors', { connectors }, limit, next);
+    },
+  },
+  {
+    method: 'GET',
+    path: '/connectors/{mac}',
+    scope: 'app',
+    handle(context, { response, params }) {
+      const mac = readMac(params);
+      const info = context.registry.describe(mac);
+      if (info === undefined)
+        throw new RelayError('connector_not_found', `no connector with the MAC address ${mac} was ever connected here`);
+      sendJson(response, 200, info);
+    },
+  },
+  {
+    method: 'GET',
+    path: '/connectors/{mac}/datasets',
+    scope: 'app',
+    async handle(context, call) {
+      const mac = readMac(call.params);
+      const page = readPage(call.query);
+      const { datasets, next } = await askList(context, mac, page, goneSignal(call));
+      sendPage(call.response, `/connectors/${mac}/datasets`, { datasets }, page.limit, next);
+    },
+  },
+  {
+    method: 'HEAD',
+    path: '/connectors/{mac}/datasets/{path...}',
+    scope: 'app',
+    async handle(context, call) {
+      const mac = readMac(call.params);
+      const dataset = parseDatasetName(call.params['path'] ?? '');
+      if (dataset instanceof RelayError) throw dataset;
+      const id = createRequestId(context.routerId);
+      call.response.setHeader(HEADER.requestId, id);
+      const { size, etag, mtime, content_type } = await askStat(context, mac, dataset, goneSignal(call), id);
+      call.response.writeHead(200, {
+        ...DATASET_HEADERS,
+        'Content-Type': content_type ?? 'application/octet-stream',
+        'Content-Length': size,
+        ...(etag !== undefined && { ETag: etag }),
+        ...(mtime !== undefined && { 'Last-Modified': new Date(mtime).toUTCString() }),
+      });
+      call.response.end();
+    },
+  },
+];
+
+function readPage(query: URLSearchParams): { limit: number; cursor?: string } {
+  const limit = query.get('limit') ?? String(DEFAULT_LIST_LIMIT);
+  if (!/^\d{1,6}$/.test(limit) || Number(limit) < 1)
+    throw new RelayError('invalid_request', 'limit must be a number from 1');
+  const cursor = query.get('cursor');
+  return { limit: Math.min(Number(limit), MAX_LIST_LIMIT), ...(cursor !== null && { cursor }) };
+}
+
+/** One page of a listing; `Link` names the next one relative to this (RFC 8288). */
+function sendPage(
+  response: Call['response'],
+  path: string,
+  body: object,
+  limit: number,
+  next: string | undefined,
+): void {
+  if (next === undefined) {
+    sendJson(response, 200, body);
+    return;
+  }
+  const query = new URLSearchParams({ limit: String(limit), cursor: next });
+  const last = path.slice(path.lastIndexOf('/') + 1);
+  sendJson(response, 200, { ...body, next }, { Link: `<${last}?${query}>; rel="next"` });
+}
+
+function goneSignal({ response }: Call): AbortSignal {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort(new RelayError('cancelled', 'the app went away')));
+  return gone.signal;
+}

@@ -1,0 +1,73 @@
+import * as z from 'zod';
+import { RelayError } from '../../protocol/errors.ts';
+import { HEADER } from '../../protocol/headers.ts';
+import { parseMac, type Mac } from '../../protocol/mac.ts';
+import type { Context } from '../context.ts';
+import { readHello } from '../links/hello.ts';
+import { SseLink, type SseLinks } from '../links/sse.ts';
+import { readJson } from './read-json.ts';
+import type { Route } from './route.ts';
+
+const heartbeat = z.object({ event: z.string().optional() });
+const MAX_HEARTBEAT_BYTES = 1024;
+
+/** The endpoints by which connectors hold their link; the WebSocket one is an upgrade and not among them. */
+export function linkRoutes(sse: SseLinks): Route[] {
+  return [
+    {
+      method: 'GET',
+      path: '/connectors/{mac}/events',
+      scope: 'connector',
+      handle(context, { request, response, params, query }) {
+        if (request.method === 'HEAD') throw new RelayError('method_not_allowed', 'use GET here');
+        refuseWhileDraining(context);
+        const hello = readHello(request, readMac(params), query, context.baseUrl.of(request));
+        sse.accept(request, response, hello, (link) => context.registry.connect(link));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/connectors/{mac}/socket',
+      scope: 'connector',
+      handle(_context, { response }) {
+        response.setHeader('Upgrade', 'websocket');
+        throw new RelayError(
+          'invalid_request',
+          'this endpoint is a WebSocket: the request needs Upgrade and Connection headers, which a proxy may have taken away',
+        );
+      },
+    },
+    {
+      method: 'POST',
+      path: '/connectors/{mac}/heartbeat',
+      scope: 'connector',
+      async handle(context, { request, response, params }) {
+        const length = request.headers['content-length'] ?? '0';
+        const hasBody = length !== '0' || request.headers['transfer-encoding'] !== undefined;
+        const body = hasBody ? await readJson(request, heartbeat, MAX_HEARTBEAT_BYTES) : {};
+        const link = context.registry.findLinkOf(readMac(params));
+        const named = request.headers[HEADER.linkId.toLowerCase()];
+        if (!(link instanceof SseLink) || (named !== undefined && named !== link.id)) {
+          throw new RelayError('request_gone', 'the router does not hold this link any more; connect again', {
+            details: { retryable: true },
+          });
+        }
+        link.heartbeat(body.event === 'draining');
+        response.writeHead(204).end();
+      },
+    },
+  ];
+}
+
+/** @throws {RelayError} draining when new links are not taken any more. */
+export function refuseWhileDraining(context: Context): void {
+  if (context.state.draining)
+    throw new RelayError('draining', 'this router is going down; try again', { details: { retry_after: 5 } });
+}
+
+/** @throws {RelayError} invalid_request when the path names no MAC address. */
+export function readMac(params: Readonly<Record<string, string>>): Mac {
+  const mac = parseMac(params['mac'] ?? '');
+  if (mac instanceof RelayError) throw mac;
+  return mac;
+}

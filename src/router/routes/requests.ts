@@ -1,0 +1,176 @@
+import { wantsDigest } from '../../http/digest.ts';
+import { datasetRequest, type DigestAnswer } from '../../protocol/app.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import { HEADER } from '../../protocol/headers.ts';
+import { MAX_CONTROL_BODY_BYTES } from '../../protocol/limits.ts';
+import { createRequestId } from '../../protocol/request-id.ts';
+import type { Context } from '../context.ts';
+import { buffer } from '../patterns/buffering.ts';
+import { askDigest } from '../patterns/catalog.ts';
+import { stream } from '../patterns/streaming.ts';
+import { sendError, sendJson } from '../reply.ts';
+import type { RequestKind, RequestRecord } from '../request-log.ts';
+import { refuseWhileDraining } from './links.ts';
+import { readJson } from './read-json.ts';
+import type { Call, Route } from './route.ts';
+
+/** Longest wait of a long poll, in seconds: under the limits at which proxies cut silence. */
+const MAX_WAIT_S = 55;
+
+/** The endpoints by which apps ask for datasets and follow their requests. */
+export const requestRoutes: Route[] = [
+  request('sync', (context, record, call, wantDigest) =>
+    buffer(context, record, call.request, call.response, wantDigest),
+  ),
+  request('stream', (context, record, call, wantDigest) =>
+    stream(context, record, call.request, call.response, wantDigest),
+  ),
+  request('offload', async (context, record, call) => {
+    const wait = readAsyncWait(call);
+    if (wait === undefined) await context.offloads.answer(context, record, call.request, call.response);
+    else
+      await answerLater(
+        context,
+        record,
+        call,
+        wait,
+        context.offloads.offload(context, record, context.baseUrl.of(call.request)),
+      );
+  }),
+  request('digest', async (context, record, call) => {
+    const digesting = digest(context, record);
+    const wait = readAsyncWait(call);
+    if (wait !== undefined) return answerLater(context, record, call, wait, digesting);
+    await digesting;
+    if (record.error === undefined) sendJson(call.response, 200, digestAnswer(record));
+    else sendError(call.request, call.response, record.error);
+  }),
+
+  {
+    method: 'GET',
+    path: '/requests/{id}',
+    scope: 'app',
+    async handle(context, { request: message, response, params, query }) {
+      const record = findRecord(context, params);
+      const wait = Math.min(Number(query.get('wait') ?? 0) || 0, MAX_WAIT_S);
+      if (wait > 0) await record.whenEnded(wait * 1000, goneSignal(response));
+      sendJson(response, 200, await record.describe(context.baseUrl.of(message)), { [HEADER.requestId]: record.id });
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/requests/{id}',
+    scope: 'app',
+    handle(context, { response, params }) {
+      findRecord(context, params).cancel('the request was cancelled');
+      response.writeHead(204).end();
+    },
+  },
+];
+
+function request(
+  kind: RequestKind,
+  start: (context: Context, record: RequestRecord, call: Call, wantDigest: boolean) => void | Promise<void>,
+): Route {
+  return {
+    method: 'POST',
+    path: `/datasets/request-${kind}`,
+    scope: 'app',
+    async handle(context, call) {
+      refuseWhileDraining(context);
+      const { mac, dataset } = await readJson(call.request, datasetRequest, MAX_CONTROL_BODY_BYTES);
+      const wantDigest = wantsDigest(call.request.headers['want-repr-digest']);
+      const canOutlive = (kind === 'offload' || kind === 'digest') && readAsyncWait(call) !== undefined;
+      const record = context.requests.open({
+        id: createRequestId(context.routerId),
+        kind,
+        mac,
+        dataset,
+        keep: canOutlive || wantDigest,
+      });
+      call.response.setHeader(HEADER.requestId, record.id);
+      if (!canOutlive) {
+        call.response.once('close', () => {
+          if (!call.response.writableFinished) record.cancel('the app went away');
+        });
+      }
+      await start(context, record, call, wantDigest);
+    },
+  };
+}
+
+async function digest(context: Context, record: RequestRecord): Promise<void> {
+  const abort = new AbortController();
+  record.onAbort((error) => abort.abort(error));
+  record.run();
+  const { id, mac, dataset } = record;
+  const onProgress = (bytesDone: number, totalSize: number | undefined): void => {
+    record.progress = () => ({ bytesDone, totalSize });
+  };
+  try {
+    const {
+      size,
+      etag,
+      digest: value,
+    } = await askDigest(context, { id, mac, dataset, signal: abort.signal, onProgress });
+    record.progress = () => ({ bytesDone: size, totalSize: size, etag, digest: value });
+    record.succeed();
+  } catch (error) {
+    record.fail(RelayError.from(error));
+  }
+}
+
+function digestAnswer(record: RequestRecord): DigestAnswer {
+  const { totalSize = 0, etag, digest: value } = record.progress();
+  return { size: totalSize, ...(etag !== undefined && { etag }), digest: value as string };
+}
+
+/** 202 at once, or after waiting as long as was preferred (RFC 7240 §4.1, §4.3). */
+async function answerLater(
+  context: Context,
+  record: RequestRecord,
+  { request: message, response }: Call,
+  waitMs: number,
+  outcome: Promise<void>,
+): Promise<void> {
+  void outcome;
+  if (waitMs > 0) await record.whenEnded(waitMs, goneSignal(response));
+  if (record.error !== undefined && waitMs > 0) {
+    sendError(message, response, record.error);
+    return;
+  }
+  const baseUrl = context.baseUrl.of(message);
+  const location = `${baseUrl}/requests/${record.id}`;
+  const body = { ...(await record.describe(baseUrl)), location };
+  sendJson(response, 202, body, {
+    [HEADER.requestId]: record.id,
+    Location: location,
+    'Preference-Applied': 'respond-async',
+    'Retry-After': '1',
+  });
+}
+
+/** The ms to wait before answering asynchronously; undefined where that was not preferred. */
+function readAsyncWait({ request: message }: Call): number | undefined {
+  const preferences = [message.headers['prefer'] ?? []].flat().join(',');
+  const wait = /(?:^|,)\s*wait\s*=\s*"?(\d{1,6})/i.exec(preferences);
+  if (wait !== null) return Math.min(Number(wait[1]), MAX_WAIT_S) * 1000;
+  return /(?:^|,)\s*respond-async\b/i.test(preferences) ? 0 : undefined;
+}
+
+function findRecord(context: Context, params: Readonly<Record<string, string>>): RequestRecord {
+  const id = params['id'] ?? '';
+  const record = context.requests.find(id);
+  if (record !== undefined) return record;
+  // One from before a restart may be asked for anew; so may one of another router, as far as this one knows.
+  const retryable = !id.startsWith(`${context.routerId}-`);
+  throw new RelayError('request_gone', 'there is no such request; it has ended long ago, or the router was restarted', {
+    details: { retryable },
+  });
+}
+
+function goneSignal(response: Call['response']): AbortSignal {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  return gone.signal;
+}

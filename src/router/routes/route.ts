@@ -1,0 +1,73 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { RelayError } from '../../protocol/errors.ts';
+import type { Scope } from '../access.ts';
+import type { Context } from '../context.ts';
+
+/** One request on its way through its handler. */
+export interface Call {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** The parts of the path that the pattern names, decoded. */
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: URLSearchParams;
+}
+
+/** An endpoint: a method, a path pattern with `{name}` for a part and `{name...}` for the rest, and who may use it. */
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'DELETE' | 'HEAD' | 'PUT';
+  readonly path: string;
+  readonly scope: Scope;
+  handle(context: Context, call: Call): void | Promise<void>;
+}
+
+/** What a method and a path lead to. */
+export type Match =
+  | { readonly kind: 'route'; readonly route: Route; readonly params: Record<string, string> }
+  | { readonly kind: 'wrong_method'; readonly allow: string }
+  | { readonly kind: 'none' };
+
+/** Finds routes by path. A HEAD goes to the GET of the same path where there is none of its own. */
+export class RouteTable {
+  readonly #byPath: { pattern: RegExp; routes: Route[] }[] = [];
+
+  constructor(routes: readonly Route[]) {
+    const grouped = Map.groupBy(routes, (route) => route.path);
+    for (const [path, sharing] of grouped) this.#byPath.push({ pattern: compile(path), routes: sharing });
+  }
+
+  /** @throws {RelayError} invalid_request when a part is not percent-encoded UTF-8. */
+  find(method: string, path: string): Match {
+    for (const { pattern, routes } of this.#byPath) {
+      const match = pattern.exec(path);
+      if (match === null) continue;
+      const route =
+        routes.find((candidate) => candidate.method === method) ??
+        routes.find(({ method: own }) => own === 'GET' && method === 'HEAD');
+      if (route === undefined) return { kind: 'wrong_method', allow: allowed(routes) };
+      return { kind: 'route', route, params: decodeParams(match.groups ?? {}) };
+    }
+    return { kind: 'none' };
+  }
+}
+
+function compile(path: string): RegExp {
+  const source = path.replace(
+    /\{(\w+)(\.\.\.)?\}/g,
+    (_, name: string, rest?: string) => `(?<${name}>${rest ? '.+' : '[^/]+'})`,
+  );
+  return new RegExp(`^${source}$`);
+}
+
+function allowed(routes: readonly Route[]): string {
+  const methods = new Set<string>(routes.map(({ method }) => method));
+  if (methods.has('GET')) methods.add('HEAD');
+  return [...methods].join(', ');
+}
+
+function decodeParams(groups: Record<string, string>): Record<string, string> {
+  try {
+    return Object.fromEntries(Object.entries(groups).map(([name, value]) => [name, decodeURIComponent(value)]));
+  } catch (cause) {
+    throw new RelayError('invalid_request', 'the path is not percent-encoded UTF-8', { cause });
+  }
+}

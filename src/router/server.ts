@@ -1,0 +1,120 @@
+import { readFileSync } from 'node:fs';
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import https from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import { rememberRawSocket } from '../http/connection.ts';
+import { RelayError } from '../protocol/errors.ts';
+
+/** Longer than the idle limit of the proxies in front, which would otherwise race our close with their next request. */
+const KEEP_ALIVE_TIMEOUT_MS = 75_000;
+const HEADERS_TIMEOUT_MS = 20_000;
+/** How much a response may hold for an app that reads slowly before its connector is asked to wait. */
+const HIGH_WATER_MARK_BYTES = 256 * 1024;
+
+export interface ServerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly onUpgrade: (request: IncomingMessage, socket: Socket, head: Buffer) => void;
+}
+
+/** The listening HTTP or HTTPS server, and every connection that it has. */
+export class HttpServer {
+  readonly #server: http.Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #secure: boolean;
+
+  private constructor(options: ServerOptions) {
+    this.#secure = options.tls !== undefined;
+    const settings: http.ServerOptions = {
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      // A transfer may take hours; what is silent is ended by the exchange that it belongs to.
+      requestTimeout: 0,
+      noDelay: true,
+      highWaterMark: HIGH_WATER_MARK_BYTES,
+    };
+    this.#server =
+      options.tls === undefined
+        ? http.createServer(settings)
+        : https.createServer({ ...settings, ...readCertificate(options.tls) });
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+    if (this.#secure) this.#pairSecureSockets();
+    this.#server.on('request', options.onRequest);
+    this.#server.on('upgrade', options.onUpgrade);
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      if (!socket.writable || error.code === 'ECONNRESET') return;
+      const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
+      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    });
+  }
+
+  /** Starts to listen. @throws {RelayError} usage when the address or the certificate cannot be used. */
+  static async listen(options: ServerOptions): Promise<HttpServer> {
+    const server = new HttpServer(options);
+    await new Promise<void>((resolve, reject) => {
+      server.#server.once('error', (cause: NodeJS.ErrnoException) => {
+        const why = cause.code === 'EADDRINUSE' ? 'another program listens there already' : cause.message;
+        reject(new RelayError('usage', `cannot listen on ${options.host}:${options.port}: ${why}`, { cause }));
+      });
+      server.#server.listen(options.port, options.host, resolve);
+    });
+    return server;
+  }
+
+  /** Where it listens, as a URL. */
+  get url(): string {
+    const { address, port, family } = this.#server.address() as AddressInfo;
+    const host = family === 'IPv6' ? `[${address}]` : address;
+    return `${this.#secure ? 'https' : 'http'}://${host}:${port}`;
+  }
+
+  /** Takes no new connection; idle ones are closed. */
+  stopListening(): void {
+    this.#server.close();
+    this.#server.closeIdleConnections();
+  }
+
+  /** Ends every connection. Resolves when the last one is gone. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  #pairSecureSockets(): void {
+    const waiting = new Map<string, Socket>();
+    this.#server.on('connection', (raw: Socket) => {
+      const name = peerOf(raw);
+      waiting.set(name, raw);
+      raw.once('close', () => {
+        if (waiting.get(name) === raw) waiting.delete(name);
+      });
+    });
+    this.#server.on('secureConnection', (secure: Socket) => {
+      const raw = waiting.get(peerOf(secure));
+      if (raw !== undefined) rememberRawSocket(secure, raw);
+      waiting.delete(peerOf(secure));
+    });
+  }
+}
+
+const peerOf = (socket: Socket): string => `${socket.remoteAddress}:${socket.remotePort}`;
+
+function readCertificate(files: { certFile: string; keyFile: string }): { cert: Buffer; key: Buffer } {
+  return { cert: readPem(files.certFile), key: readPem(files.keyFile) };
+}
+
+function readPem(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    throw new RelayError('usage', `cannot read ${file}: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,279 @@
+import type { IncomingMessage } from 'node:http';
+import { RelayError } from '../protocol/errors.ts';
+import type { Exchange } from './exchange.ts';
+
+/** What a connector says of a dataset before or with its first bytes. */
+export interface TransferMeta {
+  readonly totalSize?: number | undefined;
+  readonly etag?: string | undefined;
+  readonly contentType?: string | undefined;
+  readonly lastModified?: string | undefined;
+  /** Known beforehand only where the connector had it already. */
+  readonly digest?: string | undefined;
+}
+
+/** Where the bytes of a transfer go. */
+export interface Sink {
+  /** Before the first byte, once. @throws {RelayError} when it will not take such a dataset. */
+  begin(meta: TransferMeta): void;
+  /** Takes bytes, in order. @returns false when it wants no more until `drained`. @throws {RelayError} when there is no room. */
+  write(bytes: Buffer): boolean;
+  /** Resolves when it takes bytes again, or will never. */
+  drained(): Promise<void>;
+  /** Every byte was there and the connector agrees. Called once, and then the transfer is over. */
+  end(digest: string | undefined): void;
+}
+
+/**
+ * Puts together what a connector sends for one dataset: `init`, chunks and `complete`, or one result. Bytes reach the sink
+ * in order, each once, and its end only when size and completion agree.
+ */
+export class Transfer {
+  readonly #sink: Sink;
+  #exchange: Exchange | undefined;
+  #meta: TransferMeta | undefined;
+  #nextOffset = 0;
+  /** The connector sent a chunk without an offset: then nobody knows what counted of one that breaks off. */
+  #sequential = false;
+  #chunks = 0;
+  #current: { cut(error: RelayError): void } | undefined;
+  #completed: { digest: string | undefined } | undefined;
+
+  constructor(sink: Sink) {
+    this.#sink = sink;
+  }
+
+  /** Binds the transfer to its exchange, which ends when the transfer does. */
+  attach(exchange: Exchange): void {
+    this.#exchange = exchange;
+  }
+
+  /** Lets go of the body that is arriving, because the exchange has failed. */
+  abort(error: RelayError): void {
+    this.#current?.cut(error);
+  }
+
+  get nextOffset(): number {
+    return this.#nextOffset;
+  }
+
+  get totalSize(): number | undefined {
+    return this.#meta?.totalSize;
+  }
+
+  get etag(): string | undefined {
+    return this.#meta?.etag;
+  }
+
+  /**
+   * The first one fixes size and entity tag; a later one must agree with it.
+   * @throws {RelayError} dataset_changed (and the exchange fails) when it does not.
+   */
+  init(meta: TransferMeta): number {
+    if (this.#meta === undefined) {
+      this.#begin(meta);
+    } else if (this.#sequential) {
+      throw this.#broken('a second init came among chunks without offsets');
+    } else {
+      this.#agree(meta);
+    }
+    return this.#nextOffset;
+  }
+
+  /** Takes a chunk that is in memory. @returns the next offset, once the sink has room again. */
+  async chunk(offset: number | undefined, bytes: Buffer): Promise<number> {
+    const skip = this.#open(offset);
+    if (!this.#write(skip === 0 ? bytes : bytes.subarray(skip))) await this.#waitForSink();
+    this.#finishIfComplete();
+    return this.#nextOffset;
+  }
+
+  /**
+   * Takes a chunk while it arrives, with back-pressure. @returns the next offset when the body has ended whole.
+   * @throws {RelayError} offset_mismatch on a gap; transfer_interrupted when the body breaks off or another takes its place.
+   */
+  receive(body: IncomingMessage, offset: number | undefined, meta: TransferMeta): Promise<number> {
+    // The offset first: what leaves a gap must not begin anything.
+    let skip = this.#open(offset);
+    if (this.#meta === undefined) this.#begin(meta);
+    else this.#agree(meta);
+    const exchange = this.#exchange as Exchange;
+    exchange.arriving++;
+    return new Promise<number>((resolve, reject) => {
+      let over = false;
+      const settle = (error?: RelayError): void => {
+        if (over) return;
+        over = true;
+        exchange.arriving--;
+        if (this.#current === current) this.#current = undefined;
+        body.removeAllListeners('data');
+        if (error === undefined) {
+          this.#finishIfComplete();
+          resolve(this.#nextOffset);
+        } else reject(error);
+      };
+      const current = { cut: settle };
+      this.#current = current;
+      body.on('data', (piece: Buffer) => {
+        if (over) return;
+        let bytes = piece;
+        if (skip > 0) {
+          bytes = piece.subarray(skip);
+          skip -= piece.length - bytes.length;
+        }
+        try {
+          if (this.#write(bytes)) return;
+        } catch (error) {
+          settle(RelayError.from(error));
+          return;
+        }
+        body.pause();
+        void this.#waitForSink().then(() => body.resume());
+      });
+      body.on('end', () => settle());
+      body.on('error', (cause) => settle(new RelayError('transfer_interrupted', 'the body broke off', { cause })));
+      body.on('close', () => {
+        if (over) return;
+        settle(new RelayError('transfer_interrupted', 'the body broke off'));
+      });
+    }).catch((error: RelayError) => {
+      if (error.code === 'transfer_interrupted' && offset === undefined)
+        throw this.#broken('a chunk without an offset broke off');
+      throw error;
+    });
+  }
+
+  /**
+   * Takes a whole dataset in one body: what an octet-stream result is.
+   * @throws {RelayError} connector_failed (and the exchange fails) when it breaks off.
+   */
+  async receiveWhole(body: IncomingMessage, meta: TransferMeta): Promise<number> {
+    if (this.#meta !== undefined || this.#chunks > 0)
+      throw this.#broken('a result came in the middle of a chunked answer');
+    const end = await this.receive(body, undefined, meta);
+    this.complete(end, meta.digest);
+    return end;
+  }
+
+  /** Takes a whole dataset that is in memory. */
+  async takeWhole(bytes: Buffer, meta: TransferMeta): Promise<number> {
+    if (this.#meta !== undefined || this.#chunks > 0)
+      throw this.#broken('a result came in the middle of a chunked answer');
+    this.#begin({ ...meta, totalSize: bytes.length });
+    await this.chunk(undefined, bytes);
+    this.complete(bytes.length, meta.digest);
+    return this.#nextOffset;
+  }
+
+  /**
+   * The connector says that this was all. One that comes before the last bytes is remembered where the size was announced.
+   * @throws {RelayError} invalid_request without any size; connector_failed (and the exchange fails) when the sizes differ.
+   */
+  complete(totalSize: number | undefined, digest: string | undefined): number {
+    const announced = this.#meta?.totalSize;
+    const size = totalSize ?? announced;
+    if (size === undefined)
+      throw new RelayError('invalid_request', 'field total_size: is needed here, since init gave none');
+    if (announced !== undefined && size !== announced) {
+      throw this.#broken(`it announced ${announced} bytes and then completed with ${size}`);
+    }
+    if (this.#nextOffset > size || (announced === undefined && this.#nextOffset < size)) {
+      throw this.#broken(`it completed with ${size} bytes after sending ${this.#nextOffset}`);
+    }
+    if (this.#meta === undefined) this.#begin({ totalSize: size });
+    this.#completed ??= { digest };
+    if (announced === undefined) this.#end();
+    else this.#finishIfComplete();
+    return this.#nextOffset;
+  }
+
+  /** Checks where a chunk goes. @returns how many of its first bytes are there already. */
+  #open(offset: number | undefined): number {
+    this.#exchange?.touch();
+    if (offset === undefined) {
+      if (this.#current !== undefined) throw this.#broken('two chunks without offsets came at once');
+      this.#sequential = true;
+      this.#chunks++;
+      return 0;
+    }
+    if (offset > this.#nextOffset) {
+      throw new RelayError(
+        'offset_mismatch',
+        `the chunk begins at ${offset}, and ${this.#nextOffset} is the next offset`,
+        {
+          details: { next_offset: this.#nextOffset },
+        },
+      );
+    }
+    this.#current?.cut(new RelayError('transfer_interrupted', 'a newer chunk took the place of this one'));
+    this.#chunks++;
+    return this.#nextOffset - offset;
+  }
+
+  #begin(meta: TransferMeta): void {
+    this.#meta = meta;
+    this.#exchange?.markAnswering();
+    try {
+      this.#sink.begin(meta);
+    } catch (error) {
+      throw this.#fail(RelayError.from(error));
+    }
+  }
+
+  #agree(meta: TransferMeta): void {
+    const { totalSize, etag } = this.#meta as TransferMeta;
+    if (differs(totalSize, meta.totalSize) || differs(etag, meta.etag)) {
+      throw this.#fail(new RelayError('dataset_changed', 'size or entity tag differ from what was announced first'));
+    }
+  }
+
+  #write(bytes: Buffer): boolean {
+    if (bytes.length === 0) return true;
+    if (this.#meta === undefined) this.#begin({});
+    const total = this.#meta?.totalSize;
+    if (total !== undefined && this.#nextOffset + bytes.length > total) {
+      throw this.#broken(`it sent more than the ${total} bytes that it announced`);
+    }
+    this.#exchange?.touch();
+    if (this.#exchange?.ended) throw new RelayError('request_gone', 'the request has ended');
+    let more: boolean;
+    try {
+      more = this.#sink.write(bytes);
+    } catch (error) {
+      throw this.#fail(RelayError.from(error));
+    }
+    this.#nextOffset += bytes.length;
+    return more;
+  }
+
+  async #waitForSink(): Promise<void> {
+    this.#exchange?.hold();
+    await this.#sink.drained();
+    this.#exchange?.release();
+  }
+
+  #finishIfComplete(): void {
+    if (this.#completed !== undefined && this.#nextOffset === this.#meta?.totalSize) this.#end();
+  }
+
+  #end(): void {
+    const exchange = this.#exchange as Exchange;
+    if (exchange.ended) return;
+    this.#sink.end(this.#completed?.digest);
+    exchange.succeed();
+  }
+
+  #broken(why: string): RelayError {
+    return this.#fail(new RelayError('connector_failed', `the connector gave an unusable answer: ${why}`));
+  }
+
+  #fail(error: RelayError): RelayError {
+    this.#exchange?.fail(error);
+    return error;
+  }
+}
+
+/** What only one side has said is no contradiction. */
+function differs<T>(first: T | undefined, second: T | undefined): boolean {
+  return first !== undefined && second !== undefined && first !== second;
+}
