@@ -1,0 +1,213 @@
+import { describe, expect, test } from '@jest/globals';
+import { once } from 'node:events';
+import http, { type IncomingMessage } from 'node:http';
+import { WebSocket } from 'ws';
+import { ask, call } from '../../support/plain-app.ts';
+import { MAC, PlainConnector } from '../../support/plain-connector.ts';
+import { startRouter } from '../../support/router.ts';
+
+const SYNC = '/datasets/request-sync';
+const STREAM = '/datasets/request-stream';
+
+/** A bare SSE link: gives the text as it comes. */
+async function openEvents(url: string, headers: http.OutgoingHttpHeaders = {}) {
+  const request = http.get(`${url}/connectors/${MAC}/events`, { headers, agent: false });
+  request.on('error', () => {});
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  let text = '';
+  let wakeUp = (): void => {};
+  response.setEncoding('utf8').on('data', (piece: string) => {
+    text += piece;
+    wakeUp();
+  });
+  response.on('error', () => {});
+  const until = async (pattern: RegExp): Promise<RegExpExecArray> => {
+    for (;;) {
+      const match = pattern.exec(text);
+      if (match !== null) return match;
+      await new Promise<void>((resolve) => {
+        wakeUp = resolve;
+      });
+    }
+  };
+  return { response, until, [Symbol.dispose]: () => request.destroy() };
+}
+
+describe('links', () => {
+  test('carries commands over SSE, one data line each, with an id', async () => {
+    await using router = await startRouter({ heartbeatIntervalMs: 50 });
+    using events = await openEvents(router.url);
+    expect(events.response.headers).toMatchObject({ 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
+    expect(events.response.headers['cache-control']).toMatch(/no-cache.*no-transform/);
+    await events.until(/^: keep-alive$/m);
+    const { answer } = ask(router.url, SYNC);
+    const [, id] = await events.until(/^id: 1\ndata: \{"command":"get_dataset","request_id":"([^"]+)".*\}\n\n/m);
+    await fetch(`${router.url}/datasets/result`, {
+      method: 'POST',
+      body: JSON.stringify({ request_id: id, data: 'x' }),
+    });
+    expect((await answer).json()).toMatchObject({ data: 'x' });
+  });
+
+  test('replaces a link with a newer one, and tells the old one why', async () => {
+    await using router = await startRouter();
+    await using first = await PlainConnector.connect(router.url);
+    const closed = once(first.socket, 'close');
+    await using second = await PlainConnector.connect(router.url);
+    expect((await closed)[0]).toBe(4000);
+    const { answer } = ask(router.url, SYNC);
+    await second.post('/datasets/result', { request_id: (await second.next()).request_id, data: 'x' });
+    expect((await answer).status).toBe(200);
+    using events = await openEvents(router.url);
+    expect((await once(second.socket, 'close'))[0]).toBe(4000);
+    await using _third = await PlainConnector.connect(router.url);
+    await events.until(/^event: close\ndata: \{"code":4000,"reason":".+"\}\n\n/m);
+  });
+
+  test('sends a waiting command of pattern A to the link that takes over', async () => {
+    await using router = await startRouter({ reconnectWaitMs: 5000 });
+    await using first = await PlainConnector.connect(router.url);
+    const { answer } = ask(router.url, SYNC);
+    const { request_id } = await first.next();
+    first.socket.terminate();
+    await using second = await PlainConnector.connect(router.url);
+    expect(await second.next()).toMatchObject({ command: 'get_dataset', request_id });
+    await second.post('/datasets/result', { request_id, data: 'x' });
+    expect((await answer).status).toBe(200);
+  });
+
+  test('sends a waiting command of pattern B again only to who can begin at an offset', async () => {
+    await using router = await startRouter({ reconnectWaitMs: 5000 });
+    for (const capabilities of ['', 'offset']) {
+      await using first = await PlainConnector.connect(router.url, { capabilities });
+      const { answer } = ask(router.url, STREAM);
+      const { request_id } = await first.next();
+      first.socket.terminate();
+      await using second = await PlainConnector.connect(router.url, { capabilities });
+      if (capabilities === '') {
+        expect((await answer).json()).toMatchObject({ code: 'connector_failed', retryable: true });
+      } else {
+        expect(await second.next()).toMatchObject({ command: 'get_dataset_stream', request_id });
+        await second.post('/datasets/result', { request_id, data: 'x' });
+        expect((await answer).bytes.toString()).toBe('x');
+      }
+    }
+  });
+
+  test('keeps a request for a connector that was seen lately, and sends it when it is back', async () => {
+    await using router = await startRouter({ reconnectWaitMs: 5000 });
+    const first = await PlainConnector.connect(router.url);
+    await first[Symbol.asyncDispose]();
+    const { answer } = ask(router.url, STREAM);
+    await using second = await PlainConnector.connect(router.url);
+    const { request_id } = await second.next();
+    await second.post('/datasets/result', { request_id, data: 'x' });
+    expect((await answer).status).toBe(200);
+  });
+
+  test('leaves a data POST alone that outlives its link', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: 'binary, offset' });
+    const { answer, response } = ask(router.url, STREAM);
+    const { request_id } = await node.next();
+    const headers = { 'Relay-Offset': 0, 'Relay-Total-Size': 8, 'Content-Length': 8 };
+    const post = node.begin('/datasets/stream/chunk', request_id, headers);
+    post.request.write('abcd');
+    await response;
+    await node[Symbol.asyncDispose]();
+    post.request.end('efgh');
+    expect((await post.reply).status).toBe(200);
+    await node.post('/datasets/stream/complete', { request_id, total_size: 8 });
+    expect((await answer).bytes.toString()).toBe('abcdefgh');
+  });
+
+  test('notices a WebSocket peer that vanished without a word', async () => {
+    await using router = await startRouter({ heartbeatIntervalMs: 50, heartbeatTimeoutMs: 200 });
+    const socket = new WebSocket(`${router.url.replace('http', 'ws')}/connectors/${MAC}/socket`, 'relay.v1', {
+      autoPong: false,
+    });
+    await once(socket, 'open');
+    await once(socket, 'close');
+    expect((await call(router.url, 'GET', `/connectors/${MAC}`)).json()).toMatchObject({
+      state: 'offline',
+      link: null,
+    });
+  });
+
+  test('notices an SSE peer whose heartbeats stay away, and takes those that come', async () => {
+    await using router = await startRouter({ heartbeatTimeoutMs: 300 });
+    using events = await openEvents(router.url, { 'Relay-Capabilities': 'heartbeat' });
+    const linkId = events.response.headers['relay-link-id'] as string;
+    const beat = (id: string): Promise<number> =>
+      fetch(`${router.url}/connectors/${MAC}/heartbeat`, { method: 'POST', headers: { 'Relay-Link-Id': id } }).then(
+        ({ status }) => status,
+      );
+    expect(await beat(linkId)).toBe(204);
+    expect(await beat('another')).toBe(410);
+    await new Promise((resolve) => events.response.once('close', resolve));
+    expect(await beat(linkId)).toBe(410);
+  });
+
+  test('gives a draining connector no more commands', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    node.socket.send('{"event":"draining"}');
+    node.socket.ping();
+    await once(node.socket, 'pong');
+    expect((await ask(router.url, SYNC).answer).json()).toMatchObject({ code: 'connector_offline' });
+  });
+
+  test('refuses another protocol version, and a plain GET where a WebSocket belongs', async () => {
+    await using router = await startRouter();
+    const socket = new WebSocket(`${router.url.replace('http', 'ws')}/connectors/${MAC}/socket`, 'relay.v9');
+    const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage];
+    expect(response.statusCode).toBe(426);
+    socket.on('error', () => {});
+    socket.terminate();
+    expect((await call(router.url, 'GET', `/connectors/${MAC}/socket`)).status).toBe(400);
+  });
+
+  test('lists connectors page by page, with what they said of themselves', async () => {
+    await using router = await startRouter();
+    await using _a = await PlainConnector.connect(router.url, { mac: '00:00:00:00:00:0A' });
+    await using _b = await PlainConnector.connect(router.url, { mac: '00-00-00-00-00-0b' });
+    const page = await call(router.url, 'GET', '/connectors?limit=1');
+    expect(page.json()).toMatchObject({
+      connectors: [{ mac: '00-00-00-00-00-0a', state: 'online', link: 'websocket' }],
+      next: '00-00-00-00-00-0a',
+    });
+    const next = /<(.+)>; rel="next"/.exec(page.headers.link as string)?.[1];
+    expect((await call(router.url, 'GET', `/${next}`)).json()).toMatchObject({
+      connectors: [{ mac: '00-00-00-00-00-0b' }],
+    });
+    expect((await call(router.url, 'GET', '/connectors/000000000009')).json()).toMatchObject({
+      code: 'connector_not_found',
+    });
+  });
+
+  test('passes listings and HEAD on to a connector that can', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: 'stat, list' });
+    const listing = call(router.url, 'GET', `/connectors/${MAC}/datasets?limit=1`);
+    const list = await node.next();
+    expect(list).toMatchObject({ command: 'list', limit: 1 });
+    await node.post('/datasets/result', {
+      request_id: list.request_id,
+      datasets: [{ name: 'ä b.csv', size: 3 }],
+      next: 'ä b.csv',
+    });
+    expect((await listing).json()).toEqual({ datasets: [{ name: 'ä b.csv', size: 3 }], next: 'ä b.csv' });
+    const head = call(router.url, 'HEAD', `/connectors/${MAC}/datasets/${encodeURIComponent('ä b.csv')}`);
+    const stat = await node.next();
+    expect(stat).toMatchObject({ command: 'stat', dataset_name: 'ä b.csv' });
+    await node.post('/datasets/result', {
+      request_id: stat.request_id,
+      dataset: { name: 'ä b.csv', size: 3, etag: '"e"', mtime: '2026-01-02T03:04:05Z' },
+    });
+    expect((await head).headers).toMatchObject({
+      'content-length': '3',
+      etag: '"e"',
+      'last-modified': 'Fri, 02 Jan 2026 03:04:05 GMT',
+    });
+  });
+});

@@ -1,0 +1,192 @@
+import { describe, expect, test } from '@jest/globals';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { WebSocket } from 'ws';
+import { ask, call, speak } from '../../support/plain-app.ts';
+import { MAC, PlainConnector } from '../../support/plain-connector.ts';
+import { startRouter } from '../../support/router.ts';
+
+const SYNC = '/datasets/request-sync';
+
+describe('refusals', () => {
+  test.each([
+    ['a MAC that is none', { mac: 'cc-28', dataset: 'a' }, /mac/],
+    ['a missing MAC', { dataset: 'a' }, /mac/],
+    ['a missing dataset', { mac: MAC }, /dataset/],
+    ['a dataset that climbs out', { mac: MAC, dataset: '../etc/passwd' }, /dataset/],
+    ['an absolute dataset', { mac: MAC, dataset: '/etc/passwd' }, /dataset/],
+    ['an empty dataset', { mac: MAC, dataset: '' }, /dataset/],
+    ['a NUL in a dataset', { mac: MAC, dataset: 'a\0b' }, /NUL/],
+    ['malformed JSON', '{"mac":', /JSON/],
+    ['an array', '[]', /object/],
+    ['nothing', '', /JSON/],
+  ])('400 for %s, naming what is wrong', async (_, body, detail) => {
+    await using router = await startRouter();
+    const got = await ask(router.url, SYNC, body).answer;
+    expect(got.status).toBe(400);
+    expect(got.headers['content-type']).toBe('application/problem+json');
+    expect(got.json()).toMatchObject({ code: 'invalid_request', retryable: false, status: 400 });
+    expect(got.json()['detail']).toMatch(detail);
+  });
+
+  test('400 for a body that is no UTF-8, or too large', async () => {
+    await using router = await startRouter();
+    const latin1 = await fetch(`${router.url}${SYNC}`, {
+      method: 'POST',
+      body: Buffer.from('{"mac":"\xff"}', 'latin1'),
+    });
+    expect(latin1.status).toBe(400);
+    expect((await ask(router.url, SYNC, `"${'x'.repeat(2_000_000)}"`).answer).status).toBe(400);
+  });
+
+  test('503 for a MAC never seen, not retryable, and for one that went away, retryable', async () => {
+    await using router = await startRouter();
+    const never = await ask(router.url, SYNC).answer;
+    expect(never.status).toBe(503);
+    expect(never.json()).toMatchObject({ code: 'connector_offline', retryable: false, last_seen: null });
+    const node = await PlainConnector.connect(router.url);
+    await node[Symbol.asyncDispose]();
+    const gone = await ask(router.url, SYNC).answer;
+    expect(gone.json()).toMatchObject({
+      code: 'connector_offline',
+      retryable: true,
+      last_seen: expect.stringMatching(/^20/),
+    });
+    expect(gone.headers['retry-after']).toBeDefined();
+  });
+
+  test('504 for a connector that does not begin, and for one that falls silent', async () => {
+    await using router = await startRouter({ firstByteTimeoutMs: 100, silenceTimeoutMs: 100 });
+    await using node = await PlainConnector.connect(router.url, { capabilities: 'cancel' });
+    const silent = await ask(router.url, SYNC).answer;
+    expect(silent.status).toBe(504);
+    expect(silent.json()).toMatchObject({ code: 'request_timeout', retryable: true });
+    const { request_id } = await node.next();
+    expect(await node.next()).toEqual({ command: 'cancel', request_id });
+    const stuck = ask(router.url, SYNC).answer;
+    const second = await node.next();
+    await node.post('/datasets/stream/chunk', { request_id: second.request_id, data: 'x' });
+    expect((await stuck).json()).toMatchObject({ code: 'request_timeout' });
+  });
+
+  test('maps a connector’s own failure, and never lets it speak for the router', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    for (const [code, expected] of [
+      ['data_dir_unavailable', 'data_dir_unavailable'],
+      ['unauthorized', 'connector_failed'],
+      ['made_up', 'connector_failed'],
+    ]) {
+      const { answer } = ask(router.url, SYNC);
+      const { request_id } = await node.next();
+      await node.post('/datasets/result', { request_id, error: { code, message: 'because' } });
+      const got = await answer;
+      expect(got.json()).toMatchObject({ code: expected, request_id });
+      expect(got.json()['detail']).toMatch(/because/);
+    }
+  });
+
+  test('410 for an answer to a request that never was', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    for (const path of ['/datasets/result', '/datasets/stream/init', '/datasets/stream/complete']) {
+      expect(await node.post(path, { request_id: 'nobody', total_size: 1 })).toMatchObject({
+        status: 410,
+        body: { code: 'request_gone' },
+      });
+    }
+    expect((await call(router.url, 'GET', '/requests/00000000-0')).json()).toMatchObject({
+      code: 'request_gone',
+      retryable: true,
+    });
+  });
+
+  test('404 for an unknown path, 405 with Allow for a wrong method', async () => {
+    await using router = await startRouter();
+    expect((await call(router.url, 'GET', '/nothing')).status).toBe(404);
+    const wrong = await call(router.url, 'GET', SYNC);
+    expect(wrong.status).toBe(405);
+    expect(wrong.headers.allow).toBe('POST');
+    expect((await call(router.url, 'GET', '/connectors/%ff')).status).toBe(400);
+  });
+
+  test.each([
+    ['a foreign Host', { Host: 'evil.example' }],
+    ['a Host that only begins like loopback', { Host: '127.0.0.1.evil.example' }],
+    ['a Host with credentials', { Host: 'localhost@evil.example' }],
+    ['X-Forwarded-For', { 'X-Forwarded-For': '1.2.3.4' }],
+    ['Forwarded', { Forwarded: 'for=1.2.3.4' }],
+    ['Via', { Via: '1.1 proxy' }],
+    ['a foreign Origin', { Origin: 'https://evil.example' }],
+    ['an opaque Origin', { Origin: 'null' }],
+  ])('403 without tokens for %s', async (_, headers) => {
+    await using router = await startRouter();
+    for (const path of ['/connectors', '/healthz', '/store/objects/x', '/nothing']) {
+      const got = await call(router.url, 'GET', path, headers);
+      expect([path, got.status, got.json()['code']]).toEqual([path, 403, 'forbidden']);
+    }
+  });
+
+  test('403 for a cross-site WebSocket', async () => {
+    await using router = await startRouter();
+    const socket = new WebSocket(`${router.url.replace('http', 'ws')}/connectors/${MAC}/socket`, 'relay.v1', {
+      origin: 'https://evil.example',
+    });
+    const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage];
+    expect(response.statusCode).toBe(403);
+    socket.on('error', () => {});
+    socket.terminate();
+  });
+
+  test.each(['localhost', '127.0.0.1:80', '127.9.9.9', '[::1]:8080', 'relay.localhost'])(
+    'answers to the loopback name %s',
+    async (host) => {
+      await using router = await startRouter();
+      expect((await call(router.url, 'GET', '/healthz', { Host: host })).status).toBe(200);
+      expect((await call(router.url, 'GET', '/healthz', { Host: host, Origin: `http://${host}` })).status).toBe(200);
+    },
+  );
+
+  test('allows all that when it is told to', async () => {
+    await using router = await startRouter({ allowNoAuth: true });
+    expect((await call(router.url, 'GET', '/healthz', { Host: 'router.example', Via: '1.1 proxy' })).status).toBe(200);
+    expect((await call(router.url, 'GET', '/healthz', { Origin: 'https://evil.example' })).status).toBe(403);
+  });
+
+  test('survives requests that are no HTTP', async () => {
+    await using router = await startRouter();
+    expect((await speak(router.url, 'hello\r\n\r\n')).text).toMatch(/^HTTP\/1.1 400/);
+    expect(
+      (await speak(router.url, `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`)).text,
+    ).toMatch(/ 431 /);
+    expect((await call(router.url, 'GET', '/healthz')).status).toBe(200);
+  });
+
+  test('says when it is draining, and finishes what runs', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    const running = ask(router.url, SYNC);
+    const { request_id } = await node.next();
+    const closed = once(node.socket, 'close');
+    const drained = router.router.drain();
+    expect((await call(router.url, 'GET', '/readyz')).json()).toMatchObject({ code: 'draining' });
+    expect((await call(router.url, 'GET', '/healthz')).status).toBe(200);
+    expect((await ask(router.url, SYNC).answer).json()).toMatchObject({ code: 'draining', retryable: true });
+    await node.post('/datasets/result', { request_id, data: 'x' });
+    expect((await running.answer).status).toBe(200);
+    await drained;
+    expect((await closed)[0]).toBe(4002);
+  });
+
+  test('serves metrics that name no MAC', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    const { answer } = ask(router.url, SYNC);
+    await node.post('/datasets/result', { request_id: (await node.next()).request_id, data: 'abc' });
+    await answer;
+    const text = (await call(router.url, 'GET', '/metrics')).bytes.toString();
+    expect(text).toMatch(/^relay_requests_total\{pattern="sync",code="ok"\} 1$/m);
+    expect(text).toMatch(/^relay_connectors\{state="online"\} 1$/m);
+    expect(text).not.toContain(MAC);
+  });
+});

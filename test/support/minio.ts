@@ -1,0 +1,161 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
+import { ensureMinio } from '../../scripts/minio.mjs';
+
+/** A MinIO server that runs for a test, on loopback only, with its data in a directory of its own. */
+export interface Minio extends AsyncDisposable {
+  readonly endpoint: string;
+  readonly accessKey: string;
+  readonly secretKey: string;
+  /** Of the server's process. */
+  readonly pid: number;
+  /** Makes a bucket. @returns its name, a new one where none is given. */
+  createBucket(name?: string): Promise<string>;
+  /** Every key in a bucket. */
+  listKeys(bucket: string): Promise<string[]>;
+}
+
+/** Ports are given up before MinIO takes them, so that another may come first. */
+const ATTEMPTS = 5;
+const READY_TIMEOUT_MS = 30_000;
+
+/** Starts a MinIO server; it is ready when this resolves, and stopped with its data removed when it is disposed of. */
+export async function startMinio(): Promise<Minio> {
+  const binary = await ensureMinio();
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await startOnce(binary);
+    } catch (error) {
+      if (attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function startOnce(binary: string): Promise<Minio> {
+  const directory = await mkdtemp(join(tmpdir(), 'relay-minio-'));
+  const accessKey = `test${randomBytes(4).toString('hex')}`;
+  const secretKey = randomBytes(16).toString('hex');
+  const [port, consolePort] = await findPorts();
+  const child = spawn(
+    binary,
+    // The console listens beyond loopback where it is not told otherwise, even when it is off.
+    // prettier-ignore
+    [
+      'server',
+      join(directory, 'data'),
+      '--address',
+      `127.0.0.1:${port}`,
+      '--console-address',
+      `127.0.0.1:${consolePort}`,
+      '--certs-dir',
+      join(directory, 'certs'),
+      '--quiet',
+    ],
+    {
+      env: {
+        PATH: process.env.PATH,
+        HOME: directory,
+        MINIO_ROOT_USER: accessKey,
+        MINIO_ROOT_PASSWORD: secretKey,
+        MINIO_BROWSER: 'off',
+        MINIO_UPDATE: 'off',
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (text: Buffer) => {
+      output = `${output}${text.toString()}`.slice(-4096);
+    });
+  }
+  const endpoint = `http://127.0.0.1:${port}`;
+  const stop = async () => {
+    await stopProcess(child);
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    await waitUntilReady(child, endpoint);
+  } catch (cause) {
+    await stop();
+    throw new Error(`MinIO did not start: ${output}`, { cause });
+  }
+  const client = new S3Client({
+    endpoint,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: { accessKeyId: accessKey, secretAccessKey: secretKey },
+  });
+  return {
+    endpoint,
+    accessKey,
+    secretKey,
+    pid: child.pid as number,
+    createBucket: async (name = `test-${randomBytes(6).toString('hex')}`) => {
+      await client.send(new CreateBucketCommand({ Bucket: name }));
+      return name;
+    },
+    listKeys: async (bucket) => {
+      const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }));
+      return Contents.map(({ Key }) => String(Key));
+    },
+    [Symbol.asyncDispose]: async () => {
+      client.destroy();
+      await stop();
+    },
+  };
+}
+
+async function findPorts(): Promise<number[]> {
+  const servers = [createServer(), createServer()];
+  const ports: number[] = [];
+  for (const server of servers) {
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    ports.push((server.address() as { port: number }).port);
+  }
+  for (const server of servers) {
+    server.close();
+    await once(server, 'close');
+  }
+  return ports;
+}
+
+async function waitUntilReady(child: ChildProcess, endpoint: string): Promise<void> {
+  const exited = once(child, 'exit').then(() => {
+    throw new Error('it ended');
+  });
+  exited.catch(() => undefined);
+  const deadline = Date.now() + READY_TIMEOUT_MS;
+  while (!(await Promise.race([isReady(endpoint), exited]))) {
+    if (Date.now() > deadline) throw new Error('it is not ready in time');
+  }
+}
+
+/** MinIO has no sign of readiness but this address. */
+async function isReady(endpoint: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${endpoint}/minio/health/ready`);
+    await response.arrayBuffer();
+    if (response.ok) return true;
+  } catch {
+    // Not listening yet.
+  }
+  await new Promise((resolve) => {
+    setTimeout(resolve, 50);
+  });
+  return false;
+}
+
+async function stopProcess(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+}
