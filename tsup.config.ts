@@ -8,6 +8,8 @@ export default defineConfig({
   splitting: true,
   sourcemap: true,
   clean: true,
+  // `node:sqlite` has no name without its prefix.
+  removeNodeProtocol: false,
   // Declarations come from tsc: TypeScript 7 has no compiler API for tsup to call.
   dts: false,
 });
