@@ -20,6 +20,8 @@ export const HEADER = {
   instance: 'Relay-Instance',
   /** Names one link, on its response and on the heartbeats that belong to it. */
   linkId: 'Relay-Link-Id',
+  /** The problem document of a failed HEAD, which has no body to say it in: JSON in ASCII. */
+  problem: 'Relay-Problem',
   wantReprDigest: 'Want-Repr-Digest',
   reprDigest: 'Repr-Digest',
 } as const;

@@ -50,9 +50,15 @@ export function sendError(
     ...(id !== undefined && { [HEADER.requestId]: id }),
     ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
     ...(error.code === 'range_not_satisfiable' && size !== undefined && { 'Content-Range': `bytes */${size}` }),
+    ...(request.method === 'HEAD' && { [HEADER.problem]: toAscii(text) }),
     ...(unread && { Connection: 'close' }),
     ...headers,
   });
   response.end(text);
   if (unread) closeAfterEarlyAnswer(request);
+}
+
+/** JSON as a header may carry it: what is not ASCII is written as JSON's own escapes. */
+function toAscii(json: string): string {
+  return json.replace(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

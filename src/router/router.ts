@@ -147,7 +147,7 @@ export class Router {
 
   /** Ends everything at once. Resolves when sockets, files and timers are gone. */
   async close(): Promise<void> {
-    const { state, registry, dispatcher, options } = this.#context;
+    const { state, registry, dispatcher, offloads, options } = this.#context;
     state.draining = true;
     dispatcher.failAll(
       new RelayError('draining', 'the router is going down; try again', { details: { retry_after: 5 } }),
@@ -155,6 +155,7 @@ export class Router {
     for (const link of registry.links()) link.close(CLOSE.draining, 'the router is going down');
     this.#sockets.close();
     await this.#server?.close();
+    await offloads.close();
     await this.#store?.close();
     options.logger.info('router closed');
   }

@@ -22,9 +22,6 @@ export interface SigningOptions {
   readonly baseUrl: string;
 }
 
-/** Who will use a URL: stores may have another endpoint for each. */
-export type Audience = 'node' | 'app';
-
 /**
  * Where pattern C puts objects. A key is used for one sending only and never overwritten. Every method that reaches the
  * store throws `RelayError` `store_unavailable` when it cannot be reached or refuses, `store_full` when it has no space.

@@ -75,8 +75,10 @@ async function startOnce(binary: string): Promise<Minio> {
       output = `${output}${text.toString()}`.slice(-4096);
     });
   }
+  const guard = startGuard(child, directory);
   const endpoint = `http://127.0.0.1:${port}`;
   const stop = async () => {
+    await stopProcess(guard);
     await stopProcess(child);
     await rm(directory, { recursive: true, force: true });
   };
@@ -110,6 +112,12 @@ async function startOnce(binary: string): Promise<Minio> {
       await stop();
     },
   };
+}
+
+/** Ends the server when the tests' own process is killed, and so can dispose of nothing: its pipe breaks then. */
+function startGuard({ pid }: ChildProcess, directory: string): ChildProcess {
+  const script = 'read line; kill -9 "$1"; rm -rf "$2"';
+  return spawn('/bin/sh', ['-c', script, 'sh', String(pid), directory], { stdio: ['pipe', 'ignore', 'ignore'] });
 }
 
 async function findPorts(): Promise<number[]> {

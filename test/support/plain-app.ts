@@ -37,9 +37,9 @@ export function ask(
     headers: { 'Content-Type': 'application/json', ...headers },
     agent: false,
   });
-  const call = follow(request);
+  const following = follow(request);
   request.end(typeof body === 'string' ? body : JSON.stringify(body));
-  return call;
+  return following;
 }
 
 /** Any other request without a body. */

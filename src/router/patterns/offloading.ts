@@ -30,9 +30,17 @@ export class Offloads {
   /** Uploads that a request for the same content joins, by MAC, name and entity tag. */
   readonly #joinable = new Map<string, Upload>();
 
+  /** Removals of what failed uploads have left. */
+  readonly #discarding = new Set<Promise<void>>();
+
   /** @param options undefined for a router without a store. */
   constructor(options: OffloadsOptions | undefined) {
     this.#options = options;
+  }
+
+  /** Resolves once nothing of a failed upload is still being removed. The uploads must have ended before. */
+  async close(): Promise<void> {
+    await Promise.all(this.#discarding);
   }
 
   /** Whether an upload to this key is under way. */
@@ -163,7 +171,7 @@ export class Offloads {
     stat: DatasetInfo | undefined,
     identity: string | undefined,
   ): Upload {
-    const { store, index, urlTtlMs, logger } = options;
+    const { store, index, urlTtlMs } = options;
     const upload = new Upload({
       store,
       mac: record.mac,
@@ -175,15 +183,7 @@ export class Offloads {
         this.#uploads.delete(ended.key);
         if (identity !== undefined) this.#joinable.delete(identity);
         if (result instanceof RelayError) {
-          ended.discard().then(
-            () => index.endUpload(ended.key),
-            // The sweeper finds it in the index again.
-            (error: unknown) =>
-              logger.warn(
-                { request_id: record.id, error: String(error) },
-                'an unfinished upload could not be removed yet',
-              ),
-          );
+          this.#discard(options, ended);
           return;
         }
         if (result.key !== undefined) {
@@ -217,6 +217,18 @@ export class Offloads {
       }),
     );
     return upload;
+  }
+
+  #discard({ index, logger }: OffloadsOptions, upload: Upload): void {
+    const discarding = upload
+      .discard()
+      .then(() => index.endUpload(upload.key))
+      // The index still names it, so the sweeper tries again.
+      .catch((error: unknown) =>
+        logger.warn({ key: upload.key, err: error }, 'an unfinished upload could not be removed yet'),
+      )
+      .finally(() => this.#discarding.delete(discarding));
+    this.#discarding.add(discarding);
   }
 
   async #sign(

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import type { DatasetInfo, OffloadProgress, PartsGrant, PartsRequest, Result } from '../../protocol/answers.ts';
 import type { UploadTarget } from '../../protocol/commands.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Mac } from '../../protocol/mac.ts';
+import { createObjectKey } from '../../store/object-key.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { Answer, Exchange } from '../exchange.ts';
 import type { Link } from '../links/link.ts';
@@ -60,7 +60,7 @@ export class Upload implements Answer {
 
   constructor(options: UploadOptions) {
     this.#options = options;
-    this.key = `datasets/${options.mac}/${randomBytes(16).toString('hex')}`;
+    this.key = createObjectKey(options.mac);
     this.totalSize = options.stat?.size;
   }
 

@@ -6,6 +6,7 @@ import {
   partsRequest,
   readFailure,
   type Receipt,
+  type Result,
   result,
   streamChunk,
   streamComplete,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { ask, call } from '../../support/plain-app.ts';
 import { MAC, PlainConnector, type RawCommand } from '../../support/plain-connector.ts';
-import { startRouter } from '../../support/router.ts';
+import { makeTempDir, startRouter } from '../../support/router.ts';
 
 const OFFLOAD = '/datasets/request-offload';
 const RESULT = '/datasets/result';
@@ -9,6 +9,13 @@ const ASYNC = { Prefer: 'respond-async' };
 
 interface UploadCommand extends RawCommand {
   upload: { method: string; url: string; headers: Record<string, string>; download_url: string };
+}
+
+/** Answers the question that comes before an upload. */
+async function answerStat(node: PlainConnector, etag = '"1"'): Promise<void> {
+  const { command, request_id } = await node.next();
+  expect(command).toBe('stat');
+  await node.post(RESULT, { request_id, dataset: { name: 'a.csv', size: 5, etag } });
 }
 
 const put = (url: string, body: string): Promise<Response> => fetch(url, { method: 'PUT', body });
@@ -88,11 +95,6 @@ describe('pattern C', () => {
   test('uploads the same content once, and changed content again', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url, { capabilities: 'stat' });
-    const answerStat = async (etag: string): Promise<void> => {
-      const { command, request_id } = await node.next();
-      expect(command).toBe('stat');
-      await node.post(RESULT, { request_id, dataset: { name: 'a.csv', size: 5, etag } });
-    };
     const upload = async (etag: string, body: string): Promise<void> => {
       const { request_id, upload: target, if_match } = (await node.next()) as UploadCommand;
       expect(if_match).toBe(etag);
@@ -100,18 +102,18 @@ describe('pattern C', () => {
       await node.post(RESULT, { request_id, download_url: target.download_url, size: 5, etag });
     };
     const first = ask(router.url, OFFLOAD);
-    await answerStat('"1"');
+    await answerStat(node);
     await upload('"1"', 'first');
     expect((await first.answer).status).toBe(200);
 
     const second = ask(router.url, OFFLOAD);
-    await answerStat('"1"');
+    await answerStat(node);
     const { download_url, etag } = (await second.answer).json() as { download_url: string; etag: string };
     expect(etag).toBe('"1"');
     expect(await (await fetch(download_url)).text()).toBe('first');
 
     const third = ask(router.url, OFFLOAD);
-    await answerStat('"2"');
+    await answerStat(node, '"2"');
     await upload('"2"', 'again');
     const changed = (await third.answer).json() as { download_url: string };
     expect(await (await fetch(changed.download_url)).text()).toBe('again');
@@ -202,16 +204,11 @@ describe('pattern C', () => {
   });
 
   test('takes an upload from before a restart out of its index', async () => {
-    const directory = (await import('../../support/router.ts')).makeTempDir();
-    await using temporary = await directory;
+    await using temporary = await makeTempDir();
     const options = {
       stateDir: `${temporary.path}/state`,
       storeLocation: { kind: 'file', directory: `${temporary.path}/store` },
     } as const;
-    const answerStat = async (node: PlainConnector): Promise<void> => {
-      const { request_id } = await node.next();
-      await node.post(RESULT, { request_id, dataset: { name: 'a.csv', size: 5, etag: '"1"' } });
-    };
     {
       await using router = await startRouter(options);
       await using node = await PlainConnector.connect(router.url, { capabilities: 'stat' });

@@ -1,0 +1,87 @@
+import { downloadOffloaded, type OffloadAnswer, RelayError, type RequestStatus } from '../../index.ts';
+import { addOptions } from '../flags.ts';
+import type { CommandContext } from '../io.ts';
+import { type AppCommand, addDatasetArguments, TRANSFER_OPTIONS } from './arguments.ts';
+import { Output, print } from './output.ts';
+import { runSession, type Session } from './session.ts';
+
+/** `relay app request-offload`: pattern C, by way of an object store. */
+export function requestOffloadCommand(context: CommandContext): AppCommand<{ mac: string; dataset: string }> {
+  return {
+    command: 'request-offload <mac> <dataset>',
+    describe: 'Get a dataset by way of an object store (pattern C): for large files',
+    builder: (yargs) =>
+      addOptions(addDatasetArguments(yargs), 'app', {
+        names: [...TRANSFER_OPTIONS, 'json', 'url'],
+        completing: context.completing,
+      })
+        .usage('$0 app request-offload <mac> <dataset> [options]')
+        .example('$0 app request-offload cc-28-aa-01-02-03 scans.tar -o scans.tar', '')
+        .example('$0 app request-offload cc-28-aa-01-02-03 scans.tar --url', 'a URL for other tools')
+        .example('$0 app request-offload cc-28-aa-01-02-03 scans.tar --json', 'the answer with URL, size and digest'),
+    handler: (args) => runSession(context, args, args, (session) => requestOffload(session, args.mac, args.dataset)),
+  };
+}
+
+async function requestOffload(session: Session, mac: string, dataset: string): Promise<void> {
+  const { config, io, signal } = session;
+  if (config.json && config.url) throw new RelayError('usage', '--json and --url are two answers; ask for one');
+  const savesToo = config.output !== undefined && config.output !== '-';
+  const isAnswerAll = config.url || (config.json && !savesToo);
+  const output = new Output(session);
+  await output.prepare();
+  const answer = await session.retrying(
+    async () => {
+      const offloaded = await ask(session, output, mac, dataset);
+      if (config.verify && offloaded.digest === undefined) {
+        throw new RelayError('unverified', 'the node gave no digest to verify the content by');
+      }
+      if (!isAnswerAll) await download(session, output, mac, dataset, offloaded);
+      return offloaded;
+    },
+    () => output.isUntouched,
+  );
+  if (config.url) await print(io, `${answer.download_url}\n`, signal);
+  if (config.json) {
+    await print(
+      io,
+      `${JSON.stringify({ ...answer, ...(answer.digest === undefined && { unverified: true }) })}\n`,
+      signal,
+    );
+  }
+}
+
+/** Asks for the upload and waits for its end. */
+async function ask(session: Session, output: Output, mac: string, dataset: string): Promise<OffloadAnswer> {
+  const { client, signal } = session;
+  let isShown = false;
+  const onProgress = ({ state, bytes_done: done, total_size: total }: RequestStatus): void => {
+    if (state !== 'running') return;
+    if (!isShown) output.progress.begin('uploading', total ?? undefined);
+    isShown = true;
+    output.progress.update(done);
+  };
+  try {
+    return await client.requestOffload(mac, dataset, { signal, ...(output.showsProgress && { onProgress }) });
+  } finally {
+    output.progress.end();
+  }
+}
+
+async function download(
+  session: Session,
+  output: Output,
+  mac: string,
+  dataset: string,
+  answer: OffloadAnswer,
+): Promise<void> {
+  const { client, fetch, signal } = session;
+  const renew = async (inner: AbortSignal | undefined): Promise<string> => {
+    const fresh = await client.requestOffload(mac, dataset, { signal: inner ?? signal });
+    if (fresh.etag !== answer.etag || fresh.size !== answer.size) {
+      throw new RelayError('dataset_changed', 'the dataset changed between two URLs for it');
+    }
+    return fresh.download_url;
+  };
+  await output.deliver(downloadOffloaded(answer, { fetch, signal, renew }));
+}

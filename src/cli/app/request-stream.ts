@@ -1,0 +1,37 @@
+import { RelayError } from '../../index.ts';
+import { addOptions } from '../flags.ts';
+import type { CommandContext } from '../io.ts';
+import { type AppCommand, addDatasetArguments, TRANSFER_OPTIONS } from './arguments.ts';
+import { Output } from './output.ts';
+import { runSession, type Session } from './session.ts';
+
+/** `relay app request-stream`: pattern B, the bytes as they come. */
+export function requestStreamCommand(context: CommandContext): AppCommand<{ mac: string; dataset: string }> {
+  return {
+    command: 'request-stream <mac> <dataset>',
+    describe: 'Get a dataset as a stream (pattern B): for files of any size',
+    builder: (yargs) =>
+      addOptions(addDatasetArguments(yargs), 'app', {
+        names: [...TRANSFER_OPTIONS, 'json'],
+        completing: context.completing,
+      })
+        .usage('$0 app request-stream <mac> <dataset> [options]')
+        .hide('json')
+        .example('$0 app request-stream cc-28-aa-01-02-03 sales.csv | head', '')
+        .example('$0 app request-stream cc-28-aa-01-02-03 sales.csv -o sales.csv', ''),
+    handler: (args) => runSession(context, args, args, (session) => requestStream(session, args.mac, args.dataset)),
+  };
+}
+
+async function requestStream(session: Session, mac: string, dataset: string): Promise<void> {
+  const { client, config, signal } = session;
+  if (config.json) {
+    throw new RelayError('usage', 'request-stream answers with bytes, there is no JSON to print; request-sync has it');
+  }
+  const output = new Output(session);
+  await output.prepare();
+  await session.retrying(
+    async () => output.deliver(await client.requestStream(mac, dataset, { signal })),
+    () => output.isUntouched,
+  );
+}

@@ -1,0 +1,55 @@
+import { backoff, pause } from '../../client/pause.ts';
+import { RelayError } from '../../index.ts';
+
+/** When to ask again. */
+export interface RetryOptions {
+  /** How often, after failures that may pass. */
+  readonly retries: number;
+  /** How long to wait for a connector that is offline, or a router that cannot be reached, in milliseconds. */
+  readonly waitMs: number;
+  readonly signal: AbortSignal;
+  /** Whether asking again is still possible: not once bytes are out that cannot be taken back. */
+  readonly mayRetry?: () => boolean;
+  /** Told before each pause. */
+  readonly onRetry?: (error: RelayError, delayMs: number, isWaiting: boolean) => void;
+  readonly pause?: typeof pause;
+  readonly now?: () => number;
+}
+
+const MAX_WAIT_STEP_MS = 5000;
+const MAX_PAUSE_MS = 30_000;
+
+/**
+ * Runs `attempt` until it succeeds, fails for good, or the patience is used up; then throws its last error. A connector
+ * that is offline is waited for within `waitMs` and not counted, since asking it again at once changes nothing.
+ */
+export async function withRetries<T>(attempt: () => Promise<T>, options: RetryOptions): Promise<T> {
+  const { retries, waitMs, signal, mayRetry = () => true, onRetry, now = Date.now } = options;
+  const sleep = options.pause ?? pause;
+  const waitUntil = now() + waitMs;
+  for (let failures = 0, waits = 0; ; ) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof RelayError) || signal.aborted || !mayRetry()) throw error;
+      const asked = (error.details.retry_after ?? 0) * 1000;
+      const left = waitUntil - now();
+      if (isAbsent(error) && left > 0) {
+        waits += 1;
+        const delayMs = Math.min(left, backoff(waits, 500, MAX_WAIT_STEP_MS));
+        onRetry?.(error, delayMs, true);
+        await sleep(delayMs, signal);
+      } else {
+        if (!error.retryable || error.code === 'connector_offline' || failures >= retries) throw error;
+        failures += 1;
+        const delayMs = Math.min(MAX_PAUSE_MS, Math.max(asked, backoff(failures, 1000, MAX_PAUSE_MS)));
+        onRetry?.(error, delayMs, false);
+        await sleep(delayMs, signal);
+      }
+    }
+  }
+}
+
+/** Whether it is the other side that is not there, rather than something that went wrong with it. */
+const isAbsent = (error: RelayError): boolean =>
+  error.code === 'connector_offline' || (error.code === 'router_unreachable' && error.retryable);

@@ -1,0 +1,108 @@
+import type { Config } from '../../config/options.ts';
+import { resolveConfig } from '../../config/resolve.ts';
+import { type Fetch, RelayClient, RelayError } from '../../index.ts';
+import { readCertificates } from '../certificates.ts';
+import { flagsOf } from '../flags.ts';
+import type { CommandContext, Io } from '../io.ts';
+import { openConnections } from './dispatcher.ts';
+import { escapeForTerminal } from './escape.ts';
+import { explainError } from './explain.ts';
+import { formatDuration } from './format.ts';
+import { toProblemLine } from './problem-line.ts';
+import { type RetryOptions, withRetries } from './retry.ts';
+
+/** What one `relay app …` command works with. */
+export interface Session {
+  readonly io: Io;
+  readonly config: Config<'app'>;
+  readonly client: RelayClient;
+  /** For what is fetched from elsewhere than the router. */
+  readonly fetch: Fetch;
+  /** Fires with the RelayError to fail with: interrupted, or timed_out. */
+  readonly signal: AbortSignal;
+  /** Says something on standard error, unless that shall be quiet. */
+  readonly note: (text: string) => void;
+  /** Tries until it works, as `--retry` and `--wait` have it. */
+  readonly retrying: <T>(attempt: () => Promise<T>, mayRetry?: () => boolean) => Promise<T>;
+}
+
+/** Thrown by a command whose output nobody reads any more: it ends at once, and well. */
+export class OutputClosed extends Error {
+  override readonly name = 'OutputClosed';
+}
+
+/** The connector and dataset that a command line names. */
+export interface Subject {
+  readonly mac?: string;
+  readonly dataset?: string;
+}
+
+/**
+ * Runs one command: reads its configuration, hears signals and the clock, cleans up, and completes errors with advice. A
+ * first SIGINT or SIGTERM cancels what is under way, a second one ends at once.
+ * @throws {RelayError} what went wrong, in words for people; with `--json` it is on standard error as JSON as well.
+ */
+export async function runSession(
+  { io, version }: CommandContext,
+  args: Readonly<Record<string, unknown>>,
+  subject: Subject,
+  work: (session: Session) => Promise<void>,
+): Promise<void> {
+  const { values: config, warnings } = resolveConfig('app', flagsOf(args), io.surroundings);
+  const ca = readCertificates(config.ca);
+  const connections = openConnections(ca);
+  const stop = new AbortController();
+  const twice = Promise.withResolvers<never>();
+  const onSignal = (): void => {
+    const interrupted = new RelayError('interrupted', 'interrupted');
+    if (stop.signal.aborted) twice.reject(interrupted);
+    else stop.abort(interrupted);
+  };
+  const timer = config.timeoutMs === undefined ? undefined : setTimeout(onTimeout, config.timeoutMs, config.timeoutMs);
+  io.signals.on('SIGINT', onSignal);
+  io.signals.on('SIGTERM', onSignal);
+  try {
+    const client = new RelayClient({ baseUrl: config.router, fetch: connections.fetch, userAgent: `relay/${version}` });
+    const session = createSession(io, config, client, connections.fetch, stop.signal);
+    for (const warning of warnings) session.note(warning);
+    try {
+      await Promise.race([work(session), twice.promise]);
+    } catch (thrown) {
+      if (thrown instanceof OutputClosed) return;
+      const error = await explainError(RelayError.from(thrown), { client, ...subject });
+      if (config.json) io.stderr.write(toProblemLine(error));
+      throw error;
+    }
+  } finally {
+    clearTimeout(timer);
+    io.signals.off('SIGINT', onSignal);
+    io.signals.off('SIGTERM', onSignal);
+    await connections.close();
+  }
+
+  function onTimeout(ms: number): void {
+    stop.abort(new RelayError('timed_out', `the time allowed (${formatDuration(ms)}) has run out`));
+  }
+}
+
+function createSession(io: Io, config: Config<'app'>, client: RelayClient, fetch: Fetch, signal: AbortSignal): Session {
+  const note = (text: string): void => {
+    if (!config.quiet) io.stderr.write(`relay: ${escapeForTerminal(text)}\n`);
+  };
+  let isWaitTold = false;
+  const onRetry: RetryOptions['onRetry'] = (error, delayMs, isWaiting) => {
+    if (!isWaiting) note(`${error.message}; trying again in ${formatDuration(delayMs)}`);
+    else if (!isWaitTold) note(`${error.message}; waiting for it for up to ${formatDuration(config.waitMs)}`);
+    isWaitTold ||= isWaiting;
+  };
+  const patience = { retries: config.retry, waitMs: config.waitMs, signal, onRetry };
+  return {
+    io,
+    config,
+    client,
+    fetch,
+    signal,
+    note,
+    retrying: (attempt, mayRetry) => withRetries(attempt, { ...patience, ...(mayRetry && { mayRetry }) }),
+  };
+}

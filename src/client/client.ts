@@ -1,0 +1,186 @@
+import type { DatasetInfo } from '../protocol/answers.ts';
+import {
+  type ConnectorInfo,
+  connectorInfo,
+  connectorList,
+  type DigestAnswer,
+  datasetList,
+  digestAnswer,
+  type OffloadAnswer,
+  offloadAnswer,
+  type RequestStatus,
+  type SyncAnswer,
+  syncAnswer,
+} from '../protocol/app.ts';
+import { parseDatasetName } from '../protocol/dataset-name.ts';
+import { RelayError } from '../protocol/errors.ts';
+import { MAX_LIST_LIMIT } from '../protocol/limits.ts';
+import { parseMac } from '../protocol/mac.ts';
+import { type DatasetResponse, readDatasetResponse } from './dataset-response.ts';
+import { type DatasetStat, statDataset } from './dataset-stat.ts';
+import { cancel, fetchStatus, type Outcome, type PollOptions, runAsync } from './long-poll.ts';
+import { Transport, type TransportOptions } from './transport.ts';
+
+/** How to reach the router. */
+export type RelayClientOptions = TransportOptions;
+
+/** What every call takes. */
+export interface CallOptions {
+  /** Ends the call; it then throws the signal's reason, and the router stops what it was doing for it. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a request for the bytes of a dataset takes. */
+export interface DatasetOptions extends CallOptions {
+  /** Ask for the digest of the whole, which costs the node a pass of SHA-256. Default true. */
+  readonly wantDigest?: boolean | undefined;
+}
+
+/**
+ * The app's side of relay: asks a router for datasets on machines that nobody can reach. It needs nothing but `fetch`.
+ * Every method throws RelayError; `code` tells the cases apart and `retryable` says whether asking again may help.
+ */
+export class RelayClient {
+  readonly #transport: Transport;
+
+  /** @throws {RelayError} usage when `baseUrl` is no http(s) URL, or `token` would travel in the clear to another machine. */
+  constructor(options: RelayClientOptions) {
+    this.#transport = new Transport(options);
+  }
+
+  /** The router's base URL, with a slash at its end. */
+  get baseUrl(): string {
+    return this.#transport.baseUrl.href;
+  }
+
+  /** Every connector that the router has seen, page by page as they are read. */
+  async *connectors({ signal }: CallOptions = {}): AsyncGenerator<ConnectorInfo, void, undefined> {
+    for (let cursor: string | undefined, more = true; more; ) {
+      const query = { limit: MAX_LIST_LIMIT, cursor };
+      const response = await this.#transport.send({ method: 'GET', path: 'connectors', query, signal });
+      const page = await this.#transport.readJson(response, connectorList, signal);
+      yield* page.connectors;
+      more = page.next !== undefined && page.next !== cursor;
+      cursor = page.next;
+    }
+  }
+
+  /** One connector. @throws {RelayError} connector_not_found when the router never saw it. */
+  async connector(mac: string, { signal }: CallOptions = {}): Promise<ConnectorInfo> {
+    const response = await this.#transport.send({ method: 'GET', path: `connectors/${checkMac(mac)}`, signal });
+    return this.#transport.readJson(response, connectorInfo, signal);
+  }
+
+  /** The datasets that a connector offers, in order of name, page by page as they are read. */
+  async *datasets(mac: string, { signal }: CallOptions = {}): AsyncGenerator<DatasetInfo, void, undefined> {
+    const path = `connectors/${checkMac(mac)}/datasets`;
+    for (let cursor: string | undefined, more = true; more; ) {
+      const query = { limit: MAX_LIST_LIMIT, cursor };
+      const response = await this.#transport.send({ method: 'GET', path, query, signal });
+      const page = await this.#transport.readJson(response, datasetList, signal);
+      yield* page.datasets;
+      more = page.next !== undefined && page.next !== cursor;
+      cursor = page.next;
+    }
+  }
+
+  /** Size, type and version of a dataset, without its bytes. */
+  stat(mac: string, dataset: string, { signal }: CallOptions = {}): Promise<DatasetStat> {
+    return statDataset(this.#transport, checkMac(mac), checkDataset(dataset), signal);
+  }
+
+  /** Pattern A: the whole dataset in one JSON answer. @throws {RelayError} dataset_too_large above the router's limit. */
+  async requestSync(mac: string, dataset: string, options: DatasetOptions = {}): Promise<SyncAnswer> {
+    const response = await this.#request('datasets/request-sync', mac, dataset, options);
+    return this.#transport.readJson(response, syncAnswer, options.signal);
+  }
+
+  /** Pattern A: the bytes, which the router sends when it has them all. @throws {RelayError} dataset_too_large as above. */
+  async requestSyncBytes(mac: string, dataset: string, options: DatasetOptions = {}): Promise<DatasetResponse> {
+    const accept = { Accept: 'application/octet-stream' };
+    const response = await this.#request('datasets/request-sync', mac, dataset, options, accept);
+    return readDatasetResponse(this.#transport, response, options.signal);
+  }
+
+  /** Pattern B: the bytes as the node sends them. The node reads no faster than the body is read. */
+  async requestStream(mac: string, dataset: string, options: DatasetOptions = {}): Promise<DatasetResponse> {
+    const response = await this.#request('datasets/request-stream', mac, dataset, options);
+    return readDatasetResponse(this.#transport, response, options.signal);
+  }
+
+  /**
+   * Pattern C: lets the node upload the dataset to the store and resolves to the URL it can be had from, until
+   * `expires_at`. The request is asynchronous, so no idle limit on the way ends a long upload; when the signal fires it is
+   * cancelled at the router.
+   */
+  async requestOffload(mac: string, dataset: string, options: PollOptions = {}): Promise<OffloadAnswer> {
+    const outcome = await this.#runAsync('datasets/request-offload', mac, dataset, options);
+    if ('response' in outcome) return this.#transport.readJson(outcome.response, offloadAnswer, options.signal);
+    const end = outcome.status;
+    if (end.download_url === undefined) {
+      throw new RelayError('internal', 'the request is done, but the router gave no URL', {
+        details: { request_id: end.request_id },
+      });
+    }
+    return {
+      status: 'success',
+      download_url: end.download_url,
+      ...(end.expires_at !== undefined && { expires_at: end.expires_at }),
+      ...(end.total_size !== null && { size: end.total_size }),
+      ...(end.etag !== null && { etag: end.etag }),
+      ...(end.digest !== null && { digest: end.digest }),
+      ...(end.last_modified !== undefined && { last_modified: end.last_modified }),
+    };
+  }
+
+  /** Size, ETag and SHA-256 of a dataset, for which the node reads all of it. @throws {RelayError} not_supported when it cannot. */
+  async requestDigest(mac: string, dataset: string, options: PollOptions = {}): Promise<DigestAnswer> {
+    const outcome = await this.#runAsync('datasets/request-digest', mac, dataset, options);
+    if ('response' in outcome) return this.#transport.readJson(outcome.response, digestAnswer, options.signal);
+    const end = outcome.status;
+    if (end.digest === null || end.total_size === null) {
+      throw new RelayError('not_supported', 'the connector gave no digest', {
+        details: { request_id: end.request_id },
+      });
+    }
+    return { size: end.total_size, ...(end.etag !== null && { etag: end.etag }), digest: end.digest };
+  }
+
+  /** Where a request stands; with `waitSeconds` (at most 60), as soon as it has ended or that time is over. */
+  requestStatus(id: string, options: CallOptions & { readonly waitSeconds?: number } = {}): Promise<RequestStatus> {
+    return fetchStatus(this.#transport, id, options);
+  }
+
+  /** Cancels a request; one that has ended stays as it is. @throws {RelayError} request_gone when the router knows it no more. */
+  cancelRequest(id: string, { signal }: CallOptions = {}): Promise<void> {
+    return cancel(this.#transport, id, signal);
+  }
+
+  #request(
+    path: string,
+    mac: string,
+    dataset: string,
+    { signal, wantDigest = true }: DatasetOptions,
+    headers: Record<string, string> = {},
+  ): Promise<Response> {
+    return this.#transport.send({
+      method: 'POST',
+      path,
+      json: { mac: checkMac(mac), dataset: checkDataset(dataset) },
+      headers: { ...headers, ...(wantDigest && { 'Want-Repr-Digest': 'sha-256=1' }) },
+      signal,
+    });
+  }
+
+  #runAsync(path: string, mac: string, dataset: string, options: PollOptions): Promise<Outcome> {
+    return runAsync(this.#transport, path, { mac: checkMac(mac), dataset: checkDataset(dataset) }, options);
+  }
+}
+
+const checkMac = (text: string): string => check(parseMac(text));
+const checkDataset = (name: string): string => check(parseDatasetName(name));
+
+function check<T extends string>(value: T | RelayError): T {
+  if (value instanceof RelayError) throw value;
+  return value;
+}

@@ -1,0 +1,239 @@
+import type { ZodType } from 'zod';
+import { fromProblem } from '../http/problem.ts';
+import { decodeValue, unwrap } from '../protocol/codec.ts';
+import { RelayError } from '../protocol/errors.ts';
+import { HEADER } from '../protocol/headers.ts';
+
+/** `fetch` as the platform has it, or one that behaves so. */
+export type Fetch = typeof globalThis.fetch;
+
+/** How a client reaches its router. */
+export interface TransportOptions {
+  /** The router's base URL, path prefix included. */
+  readonly baseUrl: string | URL;
+  /** Default: the platform's own. Node's ends a response that begins after five minutes; pass one without for longer waits. */
+  readonly fetch?: Fetch | undefined;
+  /** Bearer token. It goes to `baseUrl` only, and no redirect is followed. */
+  readonly token?: string | undefined;
+  /** Value of `User-Agent`, where the platform lets it be set. */
+  readonly userAgent?: string | undefined;
+  /** Send the token over plain HTTP to other machines as well. Default false. */
+  readonly allowHttp?: boolean | undefined;
+}
+
+/** One request to the router, with a path relative to its base URL. */
+export interface Call {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'DELETE';
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | number | undefined>>;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent as JSON. */
+  readonly json?: unknown;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Most of a foreign error page that is read, in bytes, and shown, in characters. */
+const MAX_ERROR_BODY_BYTES = 256 * 1024;
+const MAX_SNIPPET_LENGTH = 160;
+
+/** Makes requests to one router and turns whatever goes wrong into a RelayError. */
+export class Transport {
+  readonly baseUrl: URL;
+  readonly fetch: Fetch;
+  readonly #headers: Readonly<Record<string, string>>;
+
+  /** @throws {RelayError} usage when the base URL is none, or the token would travel in the clear. */
+  constructor({ baseUrl, fetch, token, userAgent, allowHttp = false }: TransportOptions) {
+    this.baseUrl = readBaseUrl(baseUrl);
+    if (token !== undefined && !allowHttp && this.baseUrl.protocol === 'http:' && !isLoopback(this.baseUrl.hostname)) {
+      throw new RelayError('usage', `the token would travel unencrypted to ${this.baseUrl.origin}: use https`);
+    }
+    this.fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
+    this.#headers = {
+      ...(token !== undefined && { Authorization: `Bearer ${token}` }),
+      ...(userAgent !== undefined && { 'User-Agent': userAgent }),
+    };
+  }
+
+  /**
+   * Makes the call and resolves when a good response (2xx) has begun.
+   * @throws {RelayError} what the router answered; router_unreachable when there was no answer, or none of a router's.
+   * @throws the signal's reason when it fires.
+   */
+  async send(call: Call): Promise<Response> {
+    const response = await this.exchange(call);
+    if (response.ok) return response;
+    throw await this.readError(response, call.signal);
+  }
+
+  /** Makes the call and resolves when any response has begun. */
+  async exchange({ method, path, query = {}, headers = {}, json, signal }: Call): Promise<Response> {
+    const url = new URL(path, this.baseUrl);
+    for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, `${value}`);
+    const { fetch } = this;
+    try {
+      return await fetch(url, {
+        method,
+        redirect: 'manual',
+        headers: {
+          ...this.#headers,
+          // Content is verified byte by byte, so nothing may be coded on the way.
+          'Accept-Encoding': 'identity',
+          ...(json !== undefined && { 'Content-Type': 'application/json' }),
+          ...headers,
+        },
+        ...(json !== undefined && { body: JSON.stringify(json) }),
+        ...(signal && { signal }),
+      });
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw new RelayError('router_unreachable', `no answer from the router at ${this.baseUrl}: ${describe(cause)}`, {
+        cause,
+      });
+    }
+  }
+
+  /** A good response's JSON, checked against its schema, with fields that the schema does not know kept. */
+  async readJson<T extends object>(response: Response, schema: ZodType<T>, signal?: AbortSignal): Promise<T> {
+    const text = await readText(response, signal);
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      throw this.#foreign(response, text);
+    }
+    try {
+      return { ...(value as object), ...unwrap(decodeValue(schema, value)) };
+    } catch (cause) {
+      throw new RelayError(
+        'router_unreachable',
+        `the router at ${this.baseUrl} gave an unusable answer: ${describe(cause)}`,
+        { cause, details: { retryable: false } },
+      );
+    }
+  }
+
+  /** The error that a response stands for. */
+  async readError(response: Response, signal?: AbortSignal): Promise<RelayError> {
+    const text = await readText(response, signal, MAX_ERROR_BODY_BYTES);
+    let error: RelayError | undefined;
+    try {
+      error = fromProblem(JSON.parse(text));
+    } catch {
+      return this.#foreign(response, text);
+    }
+    if (error === undefined) return this.#foreign(response, text);
+    const requestId = response.headers.get(HEADER.requestId);
+    const retryAfter = Number(response.headers.get('Retry-After') ?? Number.NaN);
+    return error.with({
+      ...(requestId !== null && { request_id: requestId }),
+      ...(Number.isFinite(retryAfter) && { retry_after: retryAfter }),
+      ...error.details,
+    });
+  }
+
+  /** A good response that a router did not make, since it lacks what every answer of one has. */
+  async refuseForeign(response: Response, signal?: AbortSignal): Promise<RelayError> {
+    return this.#foreign(response, await readText(response, signal, MAX_ERROR_BODY_BYTES));
+  }
+
+  #foreign(response: Response, text: string): RelayError {
+    const { status } = response;
+    const location = response.headers.get('Location');
+    const what = `${this.baseUrl} answered ${status === 0 ? 'with a redirect' : `${status} ${response.statusText}`.trim()}`;
+    if (location !== null) {
+      const target = URL.canParse(location, response.url || this.baseUrl.href)
+        ? new URL(location, response.url || this.baseUrl.href).href
+        : location;
+      return new RelayError('router_unreachable', `${what}, a redirect to ${target}: give the router's own address`, {
+        details: { retryable: false },
+      });
+    }
+    if (status === 401 || status === 403 || status === 407) {
+      return new RelayError(status === 403 ? 'forbidden' : 'unauthorized', `${what}, ${quote(text)}`);
+    }
+    return new RelayError('router_unreachable', `${what}, not as a relay router does: ${quote(text)}`, {
+      details: { retryable: status === 408 || status === 429 || (status >= 502 && status <= 504) },
+    });
+  }
+}
+
+/** Why something failed, with the causes beneath it, which is where `fetch` hides the reason. */
+export function describe(thrown: unknown): string {
+  const parts: string[] = [];
+  let error = toErrorLike(thrown);
+  for (let depth = 0; error !== undefined && depth < 4; depth += 1) {
+    const inner = error.errors?.map((one) => describe(one)).join(', ');
+    const text = error.message || inner || error.code || error.name;
+    if (text !== undefined && text !== 'fetch failed' && !parts.includes(text)) parts.push(text);
+    error = toErrorLike(error.cause);
+  }
+  return parts.join(': ') || toErrorLike(thrown)?.message || String(thrown);
+}
+
+interface ErrorLike {
+  readonly message?: string;
+  readonly name?: string;
+  readonly code?: string;
+  readonly cause?: unknown;
+  readonly errors?: readonly unknown[];
+}
+
+/** By its looks: an error from another realm is an instance of nothing here. */
+const toErrorLike = (thrown: unknown): ErrorLike | undefined =>
+  typeof thrown === 'object' && thrown !== null && 'message' in thrown ? (thrown as ErrorLike) : undefined;
+
+/** Text of a body, cut at `limit` bytes. */
+async function readText(response: Response, signal?: AbortSignal, limit = Number.POSITIVE_INFINITY): Promise<string> {
+  if (response.body === null) return '';
+  const decoder = new TextDecoder();
+  let text = '';
+  let length = 0;
+  const reader = response.body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return text + decoder.decode();
+      length += value.length;
+      text += decoder.decode(value, { stream: true });
+      if (length >= limit) {
+        await reader.cancel();
+        return text;
+      }
+    }
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw new RelayError('transfer_interrupted', `the answer broke off: ${describe(cause)}`, { cause });
+  }
+}
+
+function quote(text: string): string {
+  const plain = text
+    .replace(/<(script|style)\b.*?<\/\1>/gis, ' ')
+    .replace(/<[^>]*>/g, ' ')
+    .replace(/\s+/g, ' ')
+    .trim();
+  if (plain === '') return 'with nothing to read in it';
+  return JSON.stringify(plain.length > MAX_SNIPPET_LENGTH ? `${plain.slice(0, MAX_SNIPPET_LENGTH)}…` : plain);
+}
+
+function readBaseUrl(baseUrl: string | URL): URL {
+  const url = URL.parse(baseUrl);
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    throw new RelayError('usage', `${JSON.stringify(String(baseUrl))} is not the http(s) URL of a router`);
+  }
+  url.hash = '';
+  url.search = '';
+  // Relative paths are resolved below a last slash only.
+  if (!url.pathname.endsWith('/')) url.pathname += '/';
+  return url;
+}
+
+function isLoopback(hostname: string): boolean {
+  return (
+    hostname === 'localhost' ||
+    hostname.endsWith('.localhost') ||
+    hostname === '[::1]' ||
+    /^127(?:\.\d+){3}$/.test(hostname)
+  );
+}

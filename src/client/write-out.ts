@@ -1,0 +1,78 @@
+import { once } from 'node:events';
+import type { Writable } from 'node:stream';
+import { createDigest, finishDigest } from '../http/digest.ts';
+import type { Content } from './content.ts';
+import { type Receipt, verify } from './verify.ts';
+
+/** How to save or write out. */
+export interface SaveOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Fail where the sender gives no digest. Default false. */
+  readonly requireDigest?: boolean | undefined;
+  /** Called with the number of bytes that have arrived, whenever more have. */
+  readonly onBytes?: ((received: number) => void) | undefined;
+}
+
+/**
+ * Writes the content to a stream, no faster than the stream takes it, and checks it once it is out. The stream is left open.
+ * @throws {RelayError} as `verify` does, and what the body errors with.
+ * @throws the stream's error when it fails, and the signal's reason when it fires.
+ */
+export async function writeOut(
+  stream: Writable,
+  content: Content,
+  { signal, requireDigest, onBytes }: SaveOptions = {},
+): Promise<Receipt> {
+  const hash = createDigest();
+  let size = 0;
+  const stopped = new AbortController();
+  const stop = (reason: unknown): void => stopped.abort(reason);
+  const onAbort = (): void => stop(signal?.reason);
+  const onClose = (): void => stop(Object.assign(new Error('the output was closed'), { code: 'EPIPE' }));
+  stream.once('error', stop);
+  stream.once('close', onClose);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  const reader = content.body.getReader();
+  // Data that does not come would else keep a reader that nobody needs any more.
+  stopped.signal.addEventListener('abort', () => void reader.cancel().catch(() => undefined), { once: true });
+  try {
+    if (signal?.aborted) onAbort();
+    for (;;) {
+      stopped.signal.throwIfAborted();
+      const { done, value } = await reader.read();
+      stopped.signal.throwIfAborted();
+      if (done) break;
+      const hasRoom = stream.write(value);
+      hash.update(value);
+      size += value.length;
+      onBytes?.(size);
+      if (!hasRoom) await waitFor(stream, 'drain', stopped.signal);
+    }
+    await flush(stream, stopped.signal);
+    return await verify({ size, digest: finishDigest(hash) }, content, requireDigest);
+  } finally {
+    stream.removeListener('error', stop);
+    stream.removeListener('close', onClose);
+    signal?.removeEventListener('abort', onAbort);
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+async function waitFor(stream: Writable, event: string, signal: AbortSignal): Promise<void> {
+  try {
+    await once(stream, event, { signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+}
+
+/** Resolves when everything that was written has left the process. */
+async function flush(stream: Writable, signal: AbortSignal): Promise<void> {
+  if (stream.writableLength === 0) return;
+  await new Promise<void>((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    stream.write('', (error) => (error ? reject(error) : resolve()));
+  });
+  signal.throwIfAborted();
+}

@@ -1,0 +1,22 @@
+/**
+ * relay as a library: the app's side. Errors are RelayError, told apart by their `code`.
+ * @module
+ */
+export { type CallOptions, type DatasetOptions, RelayClient, type RelayClientOptions } from './client/client.ts';
+export type { Content } from './client/content.ts';
+export type { DatasetResponse } from './client/dataset-response.ts';
+export type { DatasetStat } from './client/dataset-stat.ts';
+export type { PollOptions } from './client/long-poll.ts';
+export { type DownloadOptions, downloadOffloaded, type StoreContent, type WriteAt } from './client/store-content.ts';
+export type { StoreReaderOptions } from './client/store-reader.ts';
+export type { Fetch } from './client/transport.ts';
+export type { DatasetInfo } from './protocol/answers.ts';
+export type {
+  ConnectorInfo,
+  DigestAnswer,
+  OffloadAnswer,
+  RequestState,
+  RequestStatus,
+  SyncAnswer,
+} from './protocol/app.ts';
+export { type ErrorCode, type ErrorDetails, isErrorCode, RelayError } from './protocol/errors.ts';

@@ -1,0 +1,212 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
+import { type ByteRange, formatContentRange, parseRange } from '../http/range.ts';
+import { RelayError } from '../protocol/errors.ts';
+import type { Logger } from '../observability/logger.ts';
+import { formatAttachment } from './content-disposition.ts';
+import { fromFileError } from './file-store-errors.ts';
+import type { OpenObject } from './file-store-objects.ts';
+import { sendFile } from './file-store-send.ts';
+import { type SignedParts, verifySignature } from './file-store-signature.ts';
+import { isObjectKey } from './object-key.ts';
+
+/** What the handler needs of the store. */
+export interface FileStoreAccess {
+  readonly signingKey: Buffer;
+  readonly logger: Logger;
+  now(): Date;
+  putObject(key: string, request: IncomingMessage): Promise<string>;
+  putPart(uploadId: string, partNumber: number, request: IncomingMessage): Promise<string>;
+  openObject(key: string): Promise<OpenObject>;
+  /** Says that somebody reads the object. */
+  noteRead(key: string): void;
+  /** Registers a transfer that closing the store ends. @returns what takes it off again. */
+  track(cut: () => void): () => void;
+}
+
+/** Where a path of the store leads. */
+export const objectPath = (key: string): string => `/store/objects/${key}`;
+export const partPath = (uploadId: string, partNumber: number): string => `/store/uploads/${uploadId}/${partNumber}`;
+
+const OBJECT = /^\/store\/objects\/([^?]+)$/;
+const PART = /^\/store\/uploads\/([A-Za-z0-9_-]{1,64})\/([1-9]\d{0,4})$/;
+/** How long a sender may go on sending after it was refused, so that it can read the answer before the connection ends. */
+const LINGER_MS = 2_000;
+
+const COMMON_HEADERS = {
+  'Cache-Control': 'private, no-store',
+  'Content-Security-Policy': 'sandbox',
+  'X-Content-Type-Options': 'nosniff',
+};
+
+/** Headers that speak of an object, and so not of a refusal. */
+const OBJECT_HEADERS = ['ETag', 'Last-Modified', 'Accept-Ranges', 'Content-Disposition'];
+
+/**
+ * Answers one request under `/store/`, whatever comes; never rejects.
+ * @param pathAndQuery the target from `/store/` on.
+ */
+export async function handleStoreRequest(
+  store: FileStoreAccess,
+  request: IncomingMessage,
+  response: ServerResponse,
+  pathAndQuery: string,
+): Promise<void> {
+  try {
+    await route(store, request, response, pathAndQuery);
+  } catch (thrown) {
+    const error = fromFileError(thrown);
+    if (error.code === 'internal') store.logger.error({ err: thrown }, 'the file store failed');
+    else if (error.status >= 500) store.logger.warn({ err: error }, 'a request to the file store failed');
+    if (error.code === 'transfer_interrupted' || response.headersSent) cutConnection(request);
+    else refuse(request, response, error);
+  }
+}
+
+async function route(
+  store: FileStoreAccess,
+  request: IncomingMessage,
+  response: ServerResponse,
+  pathAndQuery: string,
+): Promise<void> {
+  const end = pathAndQuery.indexOf('?');
+  const path = end < 0 ? pathAndQuery : pathAndQuery.slice(0, end);
+  const query = new URLSearchParams(end < 0 ? '' : pathAndQuery.slice(end));
+  const key = OBJECT.exec(path)?.[1];
+  const part = PART.exec(path);
+  const method = checkMethod(request, response, part === null ? ['GET', 'HEAD', 'PUT'] : ['PUT']);
+  const filename = verifySignature(store.signingKey, { method, path }, query, store.now());
+  if (part !== null) return takePart(store, request, response, String(part[1]), Number(part[2]));
+  if (key === undefined || !isObjectKey(key)) throw new RelayError('not_found', 'there is no such object in the store');
+  if (method === 'PUT') return takeObject(store, request, response, key);
+  return giveObject(store, request, response, key, filename);
+}
+
+function checkMethod(request: IncomingMessage, response: ServerResponse, allowed: string[]): SignedParts['method'] {
+  if (!allowed.includes(request.method ?? '')) {
+    response.setHeader('Allow', allowed.join(', '));
+    throw new RelayError('method_not_allowed');
+  }
+  return request.method === 'PUT' ? 'PUT' : 'GET';
+}
+
+async function takeObject(store: FileStoreAccess, request: IncomingMessage, response: ServerResponse, key: string) {
+  checkWholeBody(request);
+  answerPut(response, await store.putObject(key, request));
+}
+
+async function takePart(
+  store: FileStoreAccess,
+  request: IncomingMessage,
+  response: ServerResponse,
+  uploadId: string,
+  partNumber: number,
+) {
+  checkWholeBody(request);
+  answerPut(response, await store.putPart(uploadId, partNumber, request));
+}
+
+/** A PUT of a part of an object must not be taken for the whole (RFC 9110 §14.5), nor may a coding be stored unseen. */
+function checkWholeBody(request: IncomingMessage): void {
+  for (const field of ['content-range', 'content-encoding']) {
+    if (request.headers[field] !== undefined) throw new RelayError('invalid_request', `${field} is not taken here`);
+  }
+}
+
+function answerPut(response: ServerResponse, etag: string): void {
+  response.writeHead(200, { ...COMMON_HEADERS, ETag: etag, 'Content-Length': 0 }).end();
+}
+
+async function giveObject(
+  store: FileStoreAccess,
+  request: IncomingMessage,
+  response: ServerResponse,
+  key: string,
+  filename: string | undefined,
+): Promise<void> {
+  const object = await store.openObject(key);
+  const untrack = store.track(() => cutConnection(request));
+  try {
+    store.noteRead(key);
+    const range = selectPart(request, response, object);
+    if (range === undefined) return;
+    response.setHeader('Content-Type', 'application/octet-stream');
+    response.setHeader('Content-Length', range.length);
+    response.setHeader('Content-Disposition', formatAttachment(filename ?? ''));
+    if (request.method !== 'HEAD') await sendFile(object.file, response, range);
+    response.end();
+    store.noteRead(key);
+  } finally {
+    untrack();
+    await object.close();
+  }
+}
+
+/** Evaluates the conditions and the range of a request (RFC 9110 §13.2.2). @returns undefined when it has answered already. */
+function selectPart(request: IncomingMessage, response: ServerResponse, object: OpenObject): ByteRange | undefined {
+  const { headers } = request;
+  const lastModified = new Date(Math.floor(object.modifiedAt.getTime() / 1000) * 1000);
+  setCommonHeaders(response);
+  response.setHeader('ETag', object.etag);
+  response.setHeader('Last-Modified', lastModified.toUTCString());
+  response.setHeader('Accept-Ranges', 'bytes');
+  if (!matches(headers['if-match'], object.etag, true)) {
+    throw new RelayError('precondition_failed', 'the object is another one than the request names');
+  }
+  if (matches(headers['if-none-match'], object.etag, false)) {
+    response.writeHead(304).end();
+    return undefined;
+  }
+  const whole = { offset: 0, length: object.size };
+  const ifRange = headers['if-range'];
+  const isSame =
+    ifRange === undefined || ifRange === object.etag || Date.parse(String(ifRange)) === lastModified.getTime();
+  if (request.method !== 'GET' || !isSame) return whole;
+  const range = parseRange(headers.range, object.size);
+  if (range === 'unsatisfiable') {
+    response.setHeader('Content-Range', `bytes */${object.size}`);
+    throw new RelayError('range_not_satisfiable', `the object has ${object.size} bytes`, {
+      details: { size: object.size },
+    });
+  }
+  if (range === undefined) return whole;
+  response.statusCode = 206;
+  response.setHeader('Content-Range', formatContentRange(range, object.size));
+  return range;
+}
+
+/** Whether a list of entity tags, or `*`, names this one. @param absent the answer where there is no such field. */
+function matches(field: string | undefined, etag: string, absent: boolean): boolean {
+  if (field === undefined) return absent;
+  return field.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(absent ? '' : /^W\//, '') === etag);
+}
+
+/** Refuses a request whose body may still be arriving. */
+function refuse(request: IncomingMessage, response: ServerResponse, error: RelayError): void {
+  const body = Buffer.from(JSON.stringify(toProblem(error)));
+  for (const name of OBJECT_HEADERS) response.removeHeader(name);
+  if (error.code !== 'range_not_satisfiable') response.removeHeader('Content-Range');
+  setCommonHeaders(response);
+  response.writeHead(error.status, { 'Content-Type': PROBLEM_TYPE, 'Content-Length': body.length });
+  response.end(request.method === 'HEAD' ? undefined : body);
+  if (request.complete) return;
+  // Closing at once would reset the connection, and the answer be lost with it.
+  const linger = setTimeout(() => request.socket.destroy(), LINGER_MS);
+  linger.unref();
+  const settle = () => clearTimeout(linger);
+  request.once('end', settle).once('close', settle).resume();
+}
+
+function setCommonHeaders(response: ServerResponse): void {
+  for (const [name, value] of Object.entries(COMMON_HEADERS)) response.setHeader(name, value);
+}
+
+/** Ends a connection so that nothing that was sent on it looks whole: by a reset where the socket can. */
+function cutConnection({ socket }: IncomingMessage): void {
+  try {
+    socket.resetAndDestroy();
+  } catch {
+    // Only a bare TCP socket can be reset; under TLS the missing close_notify tells.
+    socket.destroy();
+  }
+}

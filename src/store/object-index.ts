@@ -1,0 +1,281 @@
+import { chmodSync, closeSync, mkdirSync, openSync, renameSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite';
+import type { Logger } from '../observability/logger.ts';
+import { RelayError } from '../protocol/errors.ts';
+
+/** What is known of one object in the store. */
+export interface IndexedObject {
+  readonly key: string;
+  readonly mac: string;
+  readonly dataset: string;
+  /** Of the dataset at its node, with its quotes. */
+  readonly etag: string;
+  readonly size: number;
+  readonly digest: string | null;
+  /** Of the dataset, RFC 3339. */
+  readonly lastModified: string | null;
+  readonly createdAt: Date;
+  /** When a URL of it was last handed out, or it was last read. */
+  readonly lastUsedAt: Date;
+  /** When the last of its URLs expires; null where none was handed out. */
+  readonly urlExpiresAt: Date | null;
+}
+
+/** An object to add: the time of adding is also its first use, and no URL is out, unless it is said otherwise. */
+export type NewObject = Omit<IndexedObject, 'createdAt' | 'lastUsedAt' | 'urlExpiresAt'> &
+  Partial<Pick<IndexedObject, 'createdAt' | 'lastUsedAt' | 'urlExpiresAt'>>;
+
+/** An upload that was begun by this router and has not ended. */
+export interface PendingUpload {
+  readonly key: string;
+  /** Of the upload in parts; null while it may still come in one piece. */
+  readonly uploadId: string | null;
+  readonly startedAt: Date;
+}
+
+export interface ObjectIndexOptions {
+  /** The database file, as in `STATE_DIR/objects.db`; made with mode 0600 where it is missing. */
+  readonly path: string;
+  readonly logger: Logger;
+}
+
+const SCHEMA_VERSION = 1;
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS objects (
+    key TEXT PRIMARY KEY, mac TEXT NOT NULL, dataset TEXT NOT NULL, etag TEXT NOT NULL, size INTEGER NOT NULL,
+    digest TEXT, last_modified TEXT, created_at INTEGER NOT NULL, last_used_at INTEGER NOT NULL, url_expires_at INTEGER
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS objects_by_dataset ON objects (mac, dataset, etag, created_at);
+  CREATE INDEX IF NOT EXISTS objects_by_use ON objects (last_used_at);
+  CREATE TABLE IF NOT EXISTS uploads (key TEXT PRIMARY KEY, upload_id TEXT, started_at INTEGER NOT NULL) STRICT;
+  PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+/** Primary result codes of SQLite. */
+const SQLITE_BUSY = 5;
+const SQLITE_CORRUPT = 11;
+const SQLITE_FULL = 13;
+const SQLITE_NOTADB = 26;
+
+/** Times of use are kept this exactly and no more, since each note of one is a write to the disk. */
+const USE_GRAIN_MS = 60_000;
+
+/**
+ * Which dataset each object holds, and until when it is needed: what lets the same content be uploaded once, and what the
+ * sweeper goes by. A database file of the state directory, for one process at a time. Every change is on the disk when its
+ * method returns.
+ */
+export class ObjectIndex {
+  readonly #database: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+
+  /**
+   * Opens the index, or begins one. A damaged file is moved aside, with a line in the log.
+   * @throws {RelayError} usage when another process has it open; store_unavailable when it cannot be opened.
+   */
+  constructor({ path, logger }: ObjectIndexOptions) {
+    try {
+      this.#database = openOrReplace(path, logger);
+    } catch (error) {
+      throw fromSqliteError(error);
+    }
+  }
+
+  /** The newest object with this content. */
+  find(mac: string, dataset: string, etag: string): IndexedObject | undefined {
+    const sql = 'SELECT * FROM objects WHERE mac = ? AND dataset = ? AND etag = ? ORDER BY created_at DESC LIMIT 1';
+    return this.#read(sql, mac, dataset, etag)[0];
+  }
+
+  get(key: string): IndexedObject | undefined {
+    return this.#read('SELECT * FROM objects WHERE key = ?', key)[0];
+  }
+
+  /** Adds an object, or replaces what is known of it. */
+  add(object: NewObject): void {
+    const { createdAt = new Date(), lastUsedAt = createdAt } = object;
+    this.#write(
+      'INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      object.key,
+      object.mac,
+      object.dataset,
+      object.etag,
+      object.size,
+      object.digest,
+      object.lastModified,
+      createdAt.getTime(),
+      lastUsedAt.getTime(),
+      object.urlExpiresAt?.getTime() ?? null,
+    );
+  }
+
+  /**
+   * Notes that an object was read, or that a URL of it was handed out. To the minute: an expiry is rounded up, a use that
+   * follows another within a minute is not noted. Neither goes back. An unknown key is no error.
+   */
+  touch(key: string, { usedAt, urlExpiresAt }: { usedAt: Date; urlExpiresAt?: Date }): void {
+    const expiry = urlExpiresAt === undefined ? null : Math.ceil(urlExpiresAt.getTime() / USE_GRAIN_MS) * USE_GRAIN_MS;
+    this.#write(
+      `UPDATE objects SET last_used_at = max(last_used_at, ?1),
+         url_expires_at = CASE WHEN ?2 IS NULL THEN url_expires_at ELSE max(coalesce(url_expires_at, 0), ?2) END
+       WHERE key = ?3 AND (last_used_at <= ?1 - ?4 OR (?2 IS NOT NULL AND coalesce(url_expires_at, 0) < ?2))`,
+      usedAt.getTime(),
+      expiry,
+      key,
+      USE_GRAIN_MS,
+    );
+  }
+
+  /** Removes an object. An unknown key is no error. */
+  remove(key: string): void {
+    this.#write('DELETE FROM objects WHERE key = ?', key);
+  }
+
+  /**
+   * Whether an object must stay: it has a URL that has not expired, or its upload is still pending, or it was added within
+   * the last minute, so that its first URL may be on the way.
+   */
+  isLive(key: string, now: Date): boolean {
+    const sql = `SELECT 1 FROM objects WHERE key = ?1 AND (url_expires_at > ?2 OR created_at > ?2 - ?3)
+      UNION ALL SELECT 1 FROM uploads WHERE key = ?1`;
+    return this.#run(() => this.#prepare(sql).get(key, now.getTime(), USE_GRAIN_MS) !== undefined);
+  }
+
+  /** Objects without a live URL that nobody used since a time, the longest unused first. */
+  listUnused(since: Date, now: Date): IndexedObject[] {
+    const sql = `SELECT * FROM objects WHERE last_used_at <= ? AND coalesce(url_expires_at, 0) <= ?
+      ORDER BY last_used_at`;
+    return this.#read(sql, since.getTime(), now.getTime());
+  }
+
+  /** Notes that an upload begins, or that it goes on in parts. */
+  beginUpload(key: string, uploadId: string | null = null, startedAt: Date = new Date()): void {
+    this.#write('INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)', key, uploadId, startedAt.getTime());
+  }
+
+  /** Notes that an upload has ended, well or not. An unknown one is no error. */
+  endUpload(key: string): void {
+    this.#write('DELETE FROM uploads WHERE key = ?', key);
+  }
+
+  /** Every upload that was begun and has not ended, the oldest first, those of former processes included. */
+  listPending(): PendingUpload[] {
+    return this.#run(() => this.#prepare('SELECT * FROM uploads ORDER BY started_at').all()).map((row) => ({
+      key: String(row.key),
+      uploadId: row.upload_id === null ? null : String(row.upload_id),
+      startedAt: new Date(Number(row.started_at)),
+    }));
+  }
+
+  /** Closes the file. A second call does nothing. */
+  close(): void {
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  #read(sql: string, ...values: (string | number)[]): IndexedObject[] {
+    return this.#run(() => this.#prepare(sql).all(...values)).map(toObject);
+  }
+
+  #write(sql: string, ...values: (string | number | null)[]): void {
+    this.#run(() => this.#prepare(sql).run(...values));
+  }
+
+  #prepare(sql: string): StatementSync {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    const statement = this.#database.prepare(sql);
+    this.#statements.set(sql, statement);
+    return statement;
+  }
+
+  #run<T>(action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      throw fromSqliteError(error);
+    }
+  }
+}
+
+function toObject(row: Record<string, SQLOutputValue>): IndexedObject {
+  return {
+    key: String(row.key),
+    mac: String(row.mac),
+    dataset: String(row.dataset),
+    etag: String(row.etag),
+    size: Number(row.size),
+    digest: row.digest === null ? null : String(row.digest),
+    lastModified: row.last_modified === null ? null : String(row.last_modified),
+    createdAt: new Date(Number(row.created_at)),
+    lastUsedAt: new Date(Number(row.last_used_at)),
+    urlExpiresAt: row.url_expires_at === null ? null : new Date(Number(row.url_expires_at)),
+  };
+}
+
+function openOrReplace(path: string, logger: Logger): DatabaseSync {
+  try {
+    return openDatabase(path);
+  } catch (error) {
+    const code = readResultCode(error);
+    if (code !== SQLITE_CORRUPT && code !== SQLITE_NOTADB) throw error;
+    const aside = `${path}.damaged-${Date.now()}`;
+    renameSync(path, aside);
+    for (const suffix of ['-wal', '-shm', '-journal']) moveIfThere(`${path}${suffix}`, `${aside}${suffix}`);
+    logger.error({ err: error, path, aside }, 'the object index was damaged: it was moved aside and begun anew');
+    return openDatabase(path);
+  }
+}
+
+function openDatabase(path: string): DatabaseSync {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  closeSync(openSync(path, 'a', 0o600));
+  chmodSync(path, 0o600);
+  const database = new DatabaseSync(path);
+  try {
+    // Exclusive, because a second router on the same state directory would take the objects of the first for nobody's.
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    checkDatabase(database);
+    database.exec(SCHEMA);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function checkDatabase(database: DatabaseSync): void {
+  const version = Number(database.prepare('PRAGMA user_version').get()?.user_version);
+  const check = database.prepare('PRAGMA quick_check(1)').get()?.quick_check;
+  if (check === 'ok' && version <= SCHEMA_VERSION) return;
+  const problem = check === 'ok' ? `its version is ${version}` : String(check);
+  throw Object.assign(new Error(`not an object index that this relay reads: ${problem}`), { errcode: SQLITE_CORRUPT });
+}
+
+function moveIfThere(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+/** The primary result code of what SQLite threw; extended codes have it in their low byte. */
+function readResultCode(thrown: unknown): number | undefined {
+  const { errcode } = Object(thrown) as { errcode?: unknown };
+  return typeof errcode === 'number' ? errcode & 0xff : undefined;
+}
+
+function fromSqliteError(thrown: unknown): RelayError {
+  const code = readResultCode(thrown);
+  const options = { cause: thrown };
+  if (code === SQLITE_BUSY) {
+    return new RelayError('usage', 'another router uses this state directory: give each one its own', options);
+  }
+  const { message = String(thrown) } = Object(thrown) as { message?: string };
+  return new RelayError(
+    code === SQLITE_FULL ? 'store_full' : 'store_unavailable',
+    `the object index cannot be used: ${message}`,
+    options,
+  );
+}

@@ -1,0 +1,264 @@
+import { describe, expect, test } from '@jest/globals';
+import { writeFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ask } from '../support/plain-app.ts';
+import { PlainConnector } from '../support/plain-connector.ts';
+import {
+  readMemory,
+  RoleProcess,
+  run,
+  runRelay,
+  startConnectorProcess,
+  startRouterProcess,
+} from '../support/processes.ts';
+import { makeTempDir } from '../support/router.ts';
+
+const NODE = 'cc-28-aa-01-02-03';
+const LINKS = ['websocket', 'sse'] as const;
+const isOnline = ({ msg }: { msg?: string }): boolean => msg === 'connected to router';
+
+/** A data directory with one small dataset. */
+async function makeData(bytes: Buffer | string = 'a,b\n'): Promise<AsyncDisposable & { path: string }> {
+  const data = await makeTempDir();
+  await writeFile(join(data.path, 'a.csv'), bytes);
+  return data;
+}
+
+const get = (url: string, ...extra: string[]) =>
+  runRelay(['app', 'request-stream', '--router', url, ...extra, NODE, 'a.csv']);
+
+describe.each(LINKS)('a connector over %s', (transport) => {
+  test('may start before its router, and comes back after the router was killed', async () => {
+    await using data = await makeData();
+    const first = await startRouterProcess();
+    await using _first = first;
+    const { port } = new URL(first.url);
+    await first.end('SIGKILL');
+    const args = [
+      'connector',
+      '--router',
+      first.url,
+      '--mac',
+      NODE,
+      '--data-dir',
+      data.path,
+      '--transport',
+      transport,
+      '--reconnect-max',
+      '1s',
+    ];
+    await using connector = new RoleProcess(args);
+    await connector.logged(({ level }) => level === 'warn');
+    for (let round = 0; round < 2; round++) {
+      const from = connector.log.length;
+      await using router = await startRouterProcess(['--port', port]);
+      await connector.logged(isOnline, from);
+      expect((await get(router.url)).stdout.toString()).toBe('a,b\n');
+      await router.end('SIGKILL');
+    }
+  });
+
+  test('finishes what it sends on SIGTERM, takes nothing new and exits 0', async () => {
+    await using data = await makeData(Buffer.alloc(20_000_000, 'x'));
+    await using router = await startRouterProcess(['--reconnect-wait', '0s']);
+    await using connector = await startConnectorProcess(router.url, NODE, data.path, ['--transport', transport]);
+    const running = ask(router.url, '/datasets/request-stream', { mac: NODE, dataset: 'a.csv' });
+    const response = await running.response;
+    response.pause();
+    const ended = connector.end('SIGTERM');
+    await router.logged(({ msg }) => msg === 'connector is draining');
+    expect((await get(router.url, '--retry', '0')).code).toBe(4);
+    response.resume();
+    expect(await ended).toBe(0);
+    expect((await running.answer).bytes.length).toBe(20_000_000);
+  });
+
+  test('ends at once on a second signal', async () => {
+    await using data = await makeData(Buffer.alloc(20_000_000, 'x'));
+    await using router = await startRouterProcess();
+    await using connector = await startConnectorProcess(router.url, NODE, data.path, ['--transport', transport]);
+    const running = ask(router.url, '/datasets/request-stream', { mac: NODE, dataset: 'a.csv' });
+    (await running.response).pause();
+    connector.child.kill('SIGTERM');
+    await connector.logged(({ msg }) => msg === 'draining');
+    connector.child.kill('SIGINT');
+    expect(await connector.exited).toBe(130);
+    running.request.destroy();
+  });
+
+  test('steps back when another machine takes its MAC, and both logs say so', async () => {
+    await using data = await makeData();
+    await using router = await startRouterProcess();
+    await using first = await startConnectorProcess(router.url, NODE, data.path, ['--transport', transport]);
+    await using second = await startConnectorProcess(router.url, NODE, data.path, ['--transport', transport]);
+    await first.logged(({ level, msg }) => level === 'warn' && /same MAC|this MAC/.test(msg ?? ''));
+    await router.logged(({ level, msg }) => level === 'warn' && /same MAC/.test(msg ?? ''));
+    expect((await get(router.url)).code).toBe(0);
+    expect(second.log.filter(isOnline)).toHaveLength(1);
+  });
+
+  test('keeps memory and descriptors over many requests and reconnects', async () => {
+    await using data = await makeData();
+    await using router = await startRouterProcess(['--reconnect-wait', '5s']);
+    const args = ['--transport', transport, '--reconnect-min', '1ms', '--reconnect-max', '2ms'];
+    await using connector = await startConnectorProcess(router.url, NODE, data.path, args);
+    const request = async (): Promise<void> => {
+      const { answer } = ask(router.url, '/datasets/request-stream', { mac: NODE, dataset: 'a.csv' });
+      expect((await answer).bytes.toString()).toBe('a,b\n');
+    };
+    const round = async (requests: number, reconnects: number): Promise<void> => {
+      for (let batch = 0; batch < requests / 10; batch++) await Promise.all(Array.from({ length: 10 }, request));
+      for (let count = 0; count < reconnects; count++) {
+        // A link that takes over and goes away again makes the connector come back.
+        const from = connector.log.length;
+        await using _intruder = await PlainConnector.connect(router.url, { mac: NODE });
+        await connector.logged(isOnline, from);
+      }
+    };
+    await round(200, 10);
+    const before = await Promise.all([router, connector].map(measure));
+    await round(800, 40);
+    const after = await Promise.all([router, connector].map(measure));
+    for (const [role, { descriptors, resident }] of after.entries()) {
+      expect(descriptors - (before[role]?.descriptors ?? 0)).toBeLessThan(10);
+      expect((resident - (before[role]?.resident ?? 0)) / 2 ** 20).toBeLessThan(48);
+    }
+  }, 120_000);
+});
+
+async function measure(role: RoleProcess): Promise<{ descriptors: number; resident: number }> {
+  return {
+    descriptors: (await readdir(`/proc/${role.pid}/fd`)).length,
+    resident: (await readMemory(role.pid)).resident,
+  };
+}
+
+describe('the router', () => {
+  test('answers over TLS to who trusts its certificate, over both links and in all patterns', async () => {
+    await using data = await makeData();
+    const files = { key: join(data.path, '.key.pem'), cert: join(data.path, '.cert.pem') };
+    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
+    const made = await run('openssl', [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-days',
+      '2',
+      '-keyout',
+      files.key,
+      '-out',
+      files.cert,
+      ...subject,
+    ]);
+    expect(made.code).toBe(0);
+    await using router = await startRouterProcess(['--tls-cert', files.cert, '--tls-key', files.key]);
+    expect(router.url).toMatch(/^https:/);
+    for (const transport of LINKS) {
+      await using _connector = await startConnectorProcess(router.url, NODE, data.path, [
+        '--transport',
+        transport,
+        '--ca',
+        files.cert,
+      ]);
+      for (const command of ['request-sync', 'request-stream', 'request-offload']) {
+        const { code, stdout, stderr } = await runRelay([
+          'app',
+          command,
+          '--router',
+          router.url,
+          '--ca',
+          files.cert,
+          NODE,
+          'a.csv',
+        ]);
+        expect([command, code, stdout.toString(), stderr]).toEqual([command, 0, 'a,b\n', '']);
+      }
+    }
+    expect((await get(router.url)).code).toBe(8);
+  });
+
+  test('resets the connection of an app over TLS too, so that no short body looks whole', async () => {
+    await using data = await makeData();
+    const files = { key: join(data.path, '.key.pem'), cert: join(data.path, '.cert.pem') };
+    await run('openssl', [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-keyout',
+      files.key,
+      '-out',
+      files.cert,
+      '-subj',
+      '/CN=localhost',
+      '-addext',
+      'subjectAltName=IP:127.0.0.1',
+    ]);
+    await using router = await startRouterProcess([
+      '--tls-cert',
+      files.cert,
+      '--tls-key',
+      files.key,
+      '--silence-timeout',
+      '300ms',
+    ]);
+    await using plain = await startRouterProcess(['--silence-timeout', '300ms']);
+    for (const { url } of [router, plain]) {
+      const script = `
+        mac=${NODE}
+        curl -skN -m 20 "$0/connectors/$mac/events" | while read -r line; do case $line in data:*)
+          id=$(printf %s "$line" | sed 's/.*"request_id":"\\([^"]*\\)".*/\\1/')
+          printf 1234 | curl -sk -m 5 -H "Relay-Request-Id: $id" --data-binary @- "$0/datasets/stream/chunk" >/dev/null
+        esac; done & node=$!
+        until curl -sk "$0/connectors/$mac" | grep -q online; do :; done
+        curl -sk -d "{\\"mac\\":\\"$mac\\",\\"dataset\\":\\"a\\"}" "$0/datasets/request-stream"; status=$?
+        kill $node; exit $status`;
+      const { code, stdout } = await run('bash', ['-c', script, url]);
+      expect(stdout.toString()).toBe('1234');
+      expect(code).not.toBe(0);
+    }
+  });
+
+  test('drains on SIGTERM: running transfers finish, and it exits 0', async () => {
+    await using data = await makeData(Buffer.alloc(20_000_000, 'x'));
+    await using router = await startRouterProcess();
+    await using _connector = await startConnectorProcess(router.url, NODE, data.path);
+    const running = ask(router.url, '/datasets/request-stream', { mac: NODE, dataset: 'a.csv' });
+    const response = await running.response;
+    response.pause();
+    const ended = router.end('SIGTERM');
+    await router.logged(({ msg }) => msg === 'draining');
+    response.resume();
+    expect((await running.answer).bytes.length).toBe(20_000_000);
+    expect(await ended).toBe(0);
+  });
+
+  test('shows request ids in the logs of both roles', async () => {
+    await using data = await makeData();
+    await using router = await startRouterProcess();
+    await using connector = await startConnectorProcess(router.url, NODE, data.path);
+    const { answer } = ask(router.url, '/datasets/request-sync', { mac: NODE, dataset: 'a.csv' });
+    const id = (await answer).headers['relay-request-id'];
+    await router.logged((line) => line['request_id'] === id);
+    await connector.logged((line) => line['request_id'] === id);
+  });
+
+  test('refuses to share a state directory with another router, and a port with another program', async () => {
+    await using router = await startRouterProcess();
+    await using twin = new RoleProcess(['router', '--port', '0', '--state-dir', router.stateDir]);
+    expect(await twin.exited).toBe(2);
+    const { port } = new URL(router.url);
+    await using data = await makeTempDir();
+    await using other = new RoleProcess(['router', '--port', port, '--state-dir', data.path]);
+    expect(await other.exited).toBe(2);
+    expect(JSON.stringify(other.log)).toContain(port);
+  });
+});

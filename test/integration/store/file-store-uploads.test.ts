@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { type FileStoreServer, startFileStore } from './file-store-server.ts';
+import { beginPut, put, send, whenClosed } from './http-client.ts';
+
+const ONE = 'datasets/cc-28-aa-01-02-03/one';
+const TWO = 'datasets/cc-28-aa-01-02-03/two';
+const MIB = 1024 * 1024;
+
+describe('file store: uploads', () => {
+  let server: FileStoreServer;
+
+  beforeEach(async () => {
+    server = await startFileStore();
+  });
+  afterEach(async () => {
+    await server[Symbol.asyncDispose]();
+  });
+
+  it('keeps nothing of a PUT that breaks off', async () => {
+    const arriving = once(server.events, 'bytes');
+    const call = await beginPut(await server.signPut(ONE), 2 * MIB, randomBytes(MIB));
+    await arriving;
+    const handled = once(server.events, 'handled');
+    call.destroy();
+    await handled;
+    expect(await server.listUnfinished()).toEqual([]);
+    expect(await server.listKeys()).toEqual([]);
+    expect(server.store.usedBytes).toBe(0);
+  });
+
+  it('cuts the older of two PUTs of one part, and counts the newer', async () => {
+    const id = await server.store.createUpload(ONE, 4 * MIB);
+    const target = await server.store.signPart(ONE, id, 1, server.signing());
+    const arriving = once(server.events, 'bytes');
+    const older = await beginPut(target, 4 * MIB, randomBytes(MIB));
+    await arriving;
+    const cut = whenClosed(older);
+    const body = randomBytes(3 * MIB);
+    const newer = await put(target, body);
+    await cut;
+    expect(newer.status).toBe(200);
+    await server.store.completeUpload(ONE, id, [{ part_number: 1, etag: String(newer.headers.etag) }]);
+    expect((await send('GET', await server.signGet(ONE))).body.equals(body)).toBe(true);
+  });
+
+  it('forgets a part from the moment another PUT of it begins', async () => {
+    const id = await server.store.createUpload(ONE, 4 * MIB);
+    const target = await server.store.signPart(ONE, id, 1, server.signing());
+    const whole = await put(target, randomBytes(1000));
+    const arriving = once(server.events, 'bytes');
+    const broken = await beginPut(target, 1000, randomBytes(10));
+    await arriving;
+    const handled = once(server.events, 'handled');
+    broken.destroy();
+    await handled;
+    await expect(
+      server.store.completeUpload(ONE, id, [{ part_number: 1, etag: String(whole.headers.etag) }]),
+    ).rejects.toMatchObject({ code: 'invalid_request' });
+  });
+
+  it('refuses a part that is longer than its place', async () => {
+    const id = await server.store.createUpload(ONE, 1000);
+    const target = await server.store.signPart(ONE, id, 1, server.signing());
+    expect((await put(target, randomBytes(1001))).status).toBe(400);
+    const chunked = await send('PUT', target.url, { 'transfer-encoding': 'chunked' }, randomBytes(1001));
+    expect(chunked.status).toBe(400);
+    expect(server.store.usedBytes).toBe(0);
+  });
+
+  it('does not take a part of an object for the whole', async () => {
+    const { url } = await server.signPut(ONE);
+    expect((await send('PUT', url, { 'content-range': 'bytes 0-3/10' }, Buffer.from('abcd'))).status).toBe(400);
+    expect((await send('PUT', url, { 'content-encoding': 'gzip' }, Buffer.from('abcd'))).status).toBe(400);
+    expect(await server.listKeys()).toEqual([]);
+  });
+
+  it('cuts a PUT of an object that is removed', async () => {
+    const arriving = once(server.events, 'bytes');
+    const call = await beginPut(await server.signPut(ONE), 1000, randomBytes(10));
+    await arriving;
+    const handled = once(server.events, 'handled');
+    const cut = whenClosed(call);
+    await server.store.remove(ONE);
+    await Promise.all([handled, cut]);
+    expect(await server.listUnfinished()).toEqual([]);
+  });
+
+  it('says how many bytes of which object have arrived', async () => {
+    const counts = new Map<string, number>();
+    server.events.on('bytes', (key: string, count: number) => counts.set(key, (counts.get(key) ?? 0) + count));
+    await server.putObject(ONE, 3 * MIB + 1);
+    const id = await server.store.createUpload(TWO, MIB);
+    await put(await server.store.signPart(TWO, id, 2, server.signing()), randomBytes(1000));
+    expect([...counts]).toEqual([
+      [ONE, 3 * MIB + 1],
+      [TWO, 1000],
+    ]);
+  });
+
+  it('ends what is under way when it closes', async () => {
+    const id = await server.store.createUpload(TWO, MIB);
+    const calls = [];
+    for (const target of [await server.signPut(ONE), await server.store.signPart(TWO, id, 1, server.signing())]) {
+      const arriving = once(server.events, 'bytes');
+      calls.push(await beginPut(target, 1000, randomBytes(10)));
+      await arriving;
+    }
+    const cuts = Promise.all(calls.map(whenClosed));
+    await server.store.close();
+    await cuts;
+    expect(await server.listUnfinished()).toEqual([]);
+    expect(await server.countOpenFiles()).toBe(0);
+  });
+});
