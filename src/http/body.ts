@@ -6,7 +6,7 @@ const BEGINNING_BYTES = 4096;
 
 /** What the owner of a body wants to know of it while it comes. */
 export interface BodyWatch {
-  /** Called with each piece's length before it is kept; throws to refuse it. */
+  /** Called with each piece's length when it comes; throws to refuse it. */
   readonly reserve?: (bytes: number) => void;
   /** Called with the beginning of a body that is refused; gives the error to throw. */
   readonly refuse?: (error: RelayError, beginning: string) => RelayError;
@@ -32,7 +32,7 @@ export async function readBody(message: IncomingMessage, limit: number, watch: B
   } catch (thrown) {
     const error = RelayError.from(thrown, 'transfer_interrupted');
     if (error.code === 'transfer_interrupted' || watch.refuse === undefined) throw error;
-    throw watch.refuse(error, Buffer.concat(pieces).toString('latin1', 0, BEGINNING_BYTES));
+    throw watch.refuse(error, Buffer.concat(pieces, Math.min(length, BEGINNING_BYTES)).toString('latin1'));
   }
   return pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces, length);
 }

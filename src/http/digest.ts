@@ -12,7 +12,7 @@ export const finishDigest = (hash: Hash): string => `sha-256=:${hash.digest('bas
 /** The SHA-256 member of a `Repr-Digest` or `Content-Digest` field, in its one written form; undefined without one. */
 export function parseDigest(field: string | null | undefined): string | undefined {
   const match = FIELD.exec(field ?? '');
-  return match === null ? undefined : `sha-256=:${match[1]}:`;
+  return match === null ? undefined : `sha-256=:${Buffer.from(match[1] as string, 'base64').toString('base64')}:`;
 }
 
 /** The digest in lower-case hex, as `sha256sum` prints it. */

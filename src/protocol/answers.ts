@@ -32,10 +32,13 @@ export const uploadedPart = z.object({
 });
 export type UploadedPart = z.infer<typeof uploadedPart>;
 
+/** Longest message of a failure, in code units. */
+const MAX_FAILURE_MESSAGE_LENGTH = 4096;
+
 /** A failure, in any pattern, instead of an answer. */
 const failure = z.object({
   code: z.string().max(64),
-  message: z.string().max(4096).optional(),
+  message: z.string().max(MAX_FAILURE_MESSAGE_LENGTH).optional(),
   size: byteCount.optional(),
 });
 
@@ -69,12 +72,16 @@ export function readFailure(value: Result): RelayError | undefined {
   return RelayError.fromConnector(code, message ?? '', size === undefined ? {} : { size });
 }
 
-/** A failure as the JSON body of a result. */
+/** A failure as the JSON body of a result; words beyond what the other side takes are left out. */
 export function encodeFailure(id: string, error: RelayError): string {
   const { size } = error.details;
   return JSON.stringify({
     request_id: id,
-    error: { code: error.code, message: error.message, ...(size !== undefined && { size }) },
+    error: {
+      code: error.code,
+      message: error.message.slice(0, MAX_FAILURE_MESSAGE_LENGTH),
+      ...(size !== undefined && { size }),
+    },
   });
 }
 

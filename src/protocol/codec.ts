@@ -40,6 +40,8 @@ export function unwrap<T>(result: Decoded<T>): T {
 function describeIssues(error: z.ZodError): string {
   return error.issues
     .slice(0, 3)
-    .map((issue) => (issue.path.length === 0 ? issue.message : `field ${issue.path.join('.')}: ${issue.message}`))
+    .map((issue) =>
+      issue.path.length === 0 ? issue.message : `field ${issue.path.map(String).join('.')}: ${issue.message}`,
+    )
     .join('; ');
 }

@@ -70,17 +70,20 @@ const NAMES: ReadonlySet<string> = new Set(command.options.map((option) => optio
 
 /** A message that is no command: enough of it to answer, or to ignore it knowingly. */
 const anyMessage = z.object({
-  command: z.string().optional(),
-  event: z.string().optional(),
+  command: z.string().optional().catch(undefined),
+  event: z.string().optional().catch(undefined),
   request_id: requestId.optional(),
 });
 
 /** A command as the text of one WebSocket message or one SSE `data:` line. @throws {RelayError} internal when it is over the frame limit. */
 export function encodeCommand(value: Command): string {
   const text = JSON.stringify(value);
-  if (new TextEncoder().encode(text).length > MAX_FRAME_BYTES)
-    throw new RelayError('internal', 'a command exceeds the frame limit');
+  if (exceedsFrame(text)) throw new RelayError('internal', 'a command exceeds the frame limit');
   return text;
+}
+
+function exceedsFrame(text: string): boolean {
+  return text.length > MAX_FRAME_BYTES || new TextEncoder().encode(text).length > MAX_FRAME_BYTES;
 }
 
 /** What came down a link. */
@@ -93,8 +96,7 @@ export type Incoming =
 
 /** Reads one message from a link. Fails only where there is not even an id to answer under. */
 export function decodeIncoming(text: string): Decoded<Incoming> {
-  if (text.length > MAX_FRAME_BYTES)
-    return undecodable(new RelayError('invalid_request', 'the message exceeds the frame limit'));
+  if (exceedsFrame(text)) return undecodable(new RelayError('invalid_request', 'the message exceeds the frame limit'));
   const message = decodeJson(anyMessage, text);
   if (!message.ok) return message;
   const { command: name, event, request_id: id } = message.value;

@@ -158,7 +158,10 @@ export class RelayError extends Error {
 
   /** The same error with more facts. */
   with(details: ErrorDetails): RelayError {
-    return new RelayError(this.code, this.message, { cause: this.cause, details: { ...this.details, ...details } });
+    return new RelayError(this.code, this.message, {
+      ...('cause' in this && { cause: this.cause }),
+      details: { ...this.details, ...details },
+    });
   }
 
   /** Whatever was thrown, as a RelayError: itself, or `code` (default `internal`) with the original as its cause. */
@@ -178,5 +181,10 @@ export class RelayError extends Error {
 }
 
 function describe(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
+  if (thrown instanceof Error) return thrown.message || thrown.name;
+  try {
+    return String(thrown);
+  } catch {
+    return `a thrown ${typeof thrown}`;
+  }
 }

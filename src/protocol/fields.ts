@@ -45,5 +45,6 @@ export const httpUrl = z.string().max(8192).refine(isHttpUrl, 'is not an http(s)
 export const encoding = z.enum(['utf8', 'base64']);
 
 function isHttpUrl(text: string): boolean {
-  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+  // A URL parser forgives line breaks and tabs, but a header and a terminal do not.
+  return !/\p{Cc}/u.test(text) && URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }

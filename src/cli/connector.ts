@@ -1,0 +1,58 @@
+import type { CommandModule } from 'yargs';
+import type { Config } from '../config/options.ts';
+import { resolveConfig } from '../config/resolve.ts';
+import type { ConnectorOptions } from '../connector/options.ts';
+import { readCertificates } from './certificates.ts';
+import { addOptions, flagsOf } from './flags.ts';
+import type { CommandContext } from './io.ts';
+import { runUntilSignal } from './signals.ts';
+
+/** `relay connector`: runs a connector until it is told to stop. */
+export function connectorCommand({ io, version, completing }: CommandContext): CommandModule {
+  return {
+    command: 'connector',
+    describe: 'Run the connector on the node whose data directory is offered',
+    builder: (yargs) =>
+      addOptions(yargs.usage('$0 connector --router URL --mac MAC --data-dir DIR [options]'), 'connector', {
+        completing,
+      }).example('$0 connector --router http://127.0.0.1:8080 --mac cc-28-aa-01-02-03 --data-dir ./data', ''),
+    handler: async (args) => {
+      const { values: config, warnings } = resolveConfig('connector', flagsOf(args), io.surroundings);
+      const ca = readCertificates(config.ca);
+      const { createLogger } = await import('../observability/logger.ts');
+      const logger = createLogger({ role: 'connector', level: config.logLevel, format: config.logFormat });
+      for (const warning of warnings) logger.warn(warning);
+      const { Connector } = await import('../connector/connector.ts');
+      const connector = new Connector({ ...toConnectorOptions(config), ca, version, logger });
+      const { mac, dataDir } = config;
+      logger.info(
+        { mac, router: config.router.href, data_dir: dataDir, version, pid: process.pid },
+        `connector ${mac} offers ${dataDir} through ${config.router.href}`,
+      );
+      const work = { done: connector.run(), drain: () => connector.drain(), close: () => connector.close() };
+      await runUntilSignal(work, io.signals, logger);
+    },
+  };
+}
+
+function toConnectorOptions(config: Config<'connector'>): Omit<ConnectorOptions, 'ca' | 'version' | 'logger'> {
+  return {
+    routerUrl: config.router,
+    mac: config.mac,
+    dataDir: config.dataDir,
+    name: config.name,
+    labels: config.label,
+    transport: config.transport,
+    hidden: config.hidden,
+    maxConcurrentRequests: config.maxConcurrent,
+    maxQueuedRequests: config.maxQueued,
+    heartbeatIntervalMs: config.heartbeatIntervalMs,
+    heartbeatTimeoutMs: config.heartbeatTimeoutMs,
+    connectTimeoutMs: config.connectTimeoutMs,
+    reconnectMinMs: config.reconnectMinMs,
+    reconnectMaxMs: config.reconnectMaxMs,
+    websocketRetryMs: config.websocketRetryMs,
+    giveUpAfterMs: config.giveUpAfterMs,
+    graceMs: config.graceMs,
+  };
+}

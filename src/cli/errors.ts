@@ -1,0 +1,56 @@
+import type { Writable } from 'node:stream';
+import { EXIT, type ErrorCode, RelayError } from '../protocol/errors.ts';
+
+/** What to do next, for codes whose messages cannot know it. */
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  router_unreachable: 'Is the router running, and is --router (RELAY_ROUTER) its address?',
+  internal: 'This is a defect of relay. RELAY_LOG_LEVEL=debug shows where it arose.',
+};
+
+/** How an error is told. */
+interface ReportOptions {
+  /** The subcommand, such as `router`, whose help a usage error points to. */
+  readonly command?: string | undefined;
+  /** Whether to add the stack, and those of the causes. */
+  readonly debug?: boolean;
+}
+
+/**
+ * Tells what was thrown on `stderr`, `relay: message` and a hint below it, and gives the exit code. This is the only
+ * place that does. What came from outside is escaped, so that no name of a file can write to the terminal.
+ */
+export function reportError(thrown: unknown, stderr: Writable, { command, debug = false }: ReportOptions = {}): number {
+  const error = isSystemError(thrown) ? undefined : RelayError.from(thrown);
+  const lines = [`relay: ${escapeControls(messageOf(thrown, error))}`];
+  const hint =
+    error?.code === 'usage' ? `Try \`relay${command ? ` ${command}` : ''} --help\`.` : HINTS[error?.code ?? 'usage'];
+  if (hint) lines.push(hint);
+  if (debug) lines.push(...stacksOf(thrown));
+  stderr.write(`${lines.join('\n')}\n`);
+  return error?.exitCode ?? EXIT.failed;
+}
+
+function messageOf(thrown: unknown, error: RelayError | undefined): string {
+  if (error && error.code !== 'internal') return error.message;
+  return thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
+}
+
+/** An error of the operating system, such as a port that is taken: told as it is, and no defect. */
+function isSystemError(thrown: unknown): boolean {
+  return thrown instanceof Error && !(thrown instanceof RelayError) && 'syscall' in thrown && 'code' in thrown;
+}
+
+function escapeControls(text: string): string {
+  // Everything that moves the cursor, hides or reorders text; line breaks are kept for messages of several lines.
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
+    character === '\n' ? character : `\\u{${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}}`,
+  );
+}
+
+function stacksOf(thrown: unknown): string[] {
+  const stacks: string[] = [];
+  for (let each = thrown; each instanceof Error && stacks.length < 10; each = each.cause) {
+    stacks.push(`${stacks.length > 0 ? 'caused by ' : ''}${escapeControls(each.stack ?? each.message)}`);
+  }
+  return stacks;
+}

@@ -1,0 +1,45 @@
+import { createDigest, finishDigest } from '../../http/digest.ts';
+import type { OpenDataset } from './open.ts';
+import { readDataset } from './read.ts';
+
+const MAX_ENTRIES = 1024;
+
+/** The digests of datasets, the most recent ones kept for as long as their entity tag holds. */
+export class Digests {
+  readonly #known = new Map<string, string>();
+
+  /** The digest where it is known, without reading. */
+  find({ facts }: OpenDataset): string | undefined {
+    const key = toKey(facts.name, facts.etag);
+    const digest = this.#known.get(key);
+    if (digest !== undefined) {
+      this.#known.delete(key);
+      this.#known.set(key, digest);
+    }
+    return digest;
+  }
+
+  /** Keeps a digest that was computed on the way. */
+  remember({ facts }: OpenDataset, digest: string): void {
+    this.#known.set(toKey(facts.name, facts.etag), digest);
+    if (this.#known.size > MAX_ENTRIES) this.#known.delete(this.#known.keys().next().value as string);
+  }
+
+  /** The digest of the whole, read from disk where it is not known. @throws {RelayError} dataset_changed, see {@link readDataset}. */
+  async compute(dataset: OpenDataset, signal: AbortSignal): Promise<string> {
+    const known = this.find(dataset);
+    if (known !== undefined) return known;
+    const hash = createDigest();
+    await readDataset(dataset, {
+      start: 0,
+      end: dataset.facts.size,
+      signal,
+      write: (piece) => void hash.update(piece),
+    });
+    const digest = finishDigest(hash);
+    this.remember(dataset, digest);
+    return digest;
+  }
+}
+
+const toKey = (name: string, etag: string): string => `${etag}${name}`;

@@ -1,0 +1,116 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import path from 'node:path';
+import type { DatasetName } from '../../protocol/dataset-name.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import { isOpenedBelow } from './containment.ts';
+import type { DataDir } from './data-dir.ts';
+import { computeEtag } from './etag.ts';
+import { type DatasetFacts, readFacts } from './facts.ts';
+import { isNotThere, notFound, toDatasetError } from './file-errors.ts';
+import { findNormalized, isOffered } from './resolve-name.ts';
+
+// Should a FIFO or a terminal take the file's place after the look at it, opening it must neither wait nor take it over.
+const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
+
+/** A dataset that is open for reading. Close it on every way out. */
+export class OpenDataset implements AsyncDisposable {
+  readonly facts: DatasetFacts;
+  readonly #handle: FileHandle;
+
+  constructor(facts: DatasetFacts, handle: FileHandle) {
+    this.facts = facts;
+    this.#handle = handle;
+  }
+
+  /**
+   * Reads into `buffer` from `position`.
+   * @returns how many bytes were read, at least one.
+   * @throws {RelayError} dataset_changed when the file is shorter by now; dataset_unreadable when the disk fails.
+   */
+  async read(buffer: Buffer, length: number, position: number): Promise<number> {
+    let bytesRead: number;
+    try {
+      ({ bytesRead } = await this.#handle.read(buffer, 0, length, position));
+    } catch (error) {
+      throw toDatasetError(this.facts.name, error);
+    }
+    if (bytesRead === 0) throw this.#changed();
+    return bytesRead;
+  }
+
+  /** Makes sure that the file is still the one that was opened. @throws {RelayError} dataset_changed when it is not. */
+  async verify(): Promise<void> {
+    const stats = await this.#handle.stat({ bigint: true });
+    if (computeEtag(stats) !== this.facts.etag) throw this.#changed();
+  }
+
+  /** @throws {RelayError} precondition_failed when `etag` is given and is not this dataset's. */
+  match(etag: string | undefined): void {
+    if (etag === undefined || etag === this.facts.etag) return;
+    throw new RelayError('precondition_failed', `the dataset ${JSON.stringify(this.facts.name)} is no longer ${etag}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#handle.close();
+  }
+
+  #changed(): RelayError {
+    return new RelayError(
+      'dataset_changed',
+      `the dataset ${JSON.stringify(this.facts.name)} changed while it was read`,
+    );
+  }
+}
+
+/**
+ * Opens a dataset of the data directory, and nothing that lies outside it or is no regular file: opened first, then
+ * checked, so that no swap in between helps.
+ * @throws {RelayError} data_dir_unavailable when the directory itself is gone; dataset_not_found when there is no such
+ * dataset or none that is offered; dataset_unreadable when it may not be read; overloaded when no file can be opened.
+ */
+export async function openDataset(dataDir: DataDir, name: DatasetName): Promise<OpenDataset> {
+  const root = await dataDir.locate();
+  try {
+    if (!isOffered(name, dataDir.hidden)) throw notFound(name);
+    return (await openExact(root, name)) ?? (await openNormalized(root, name, dataDir.hidden));
+  } catch (error) {
+    const failure = toDatasetError(name, error);
+    // A share that was lost in between looks like a missing file.
+    if (failure.code !== 'overloaded') await dataDir.locate();
+    throw failure;
+  }
+}
+
+async function openNormalized(root: string, name: DatasetName, hidden: boolean): Promise<OpenDataset> {
+  const found = await findNormalized(root, name);
+  if (found === undefined || found === name || !isOffered(found, hidden)) throw notFound(name);
+  const dataset = await openExact(root, found);
+  if (dataset === undefined) throw notFound(name);
+  return dataset;
+}
+
+/**
+ * Opens what `name` spells, by the checks of {@link openDataset}.
+ * @param root real path of the data directory.
+ * @returns undefined where there is nothing of that name.
+ * @throws {RelayError} dataset_not_found when it is not offered; else the system's error.
+ */
+export async function openExact(root: string, name: DatasetName): Promise<OpenDataset | undefined> {
+  const file = path.join(root, name);
+  try {
+    if (!(await stat(file)).isFile()) throw notFound(name);
+  } catch (error) {
+    if (isNotThere(error)) return undefined;
+    throw error;
+  }
+  const handle = await open(file, FLAGS);
+  try {
+    const stats = await handle.stat({ bigint: true });
+    if (!stats.isFile() || !(await isOpenedBelow(root, file, handle))) throw notFound(name);
+    return new OpenDataset(readFacts(name, stats), handle);
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}

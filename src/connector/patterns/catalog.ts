@@ -1,0 +1,43 @@
+import type { DatasetInfo } from '../../protocol/answers.ts';
+import { toDatasetInfo } from '../datasets/facts.ts';
+import { listDatasets } from '../datasets/list.ts';
+import { openDataset } from '../datasets/open.ts';
+import type { Handler } from './handler.ts';
+
+/** A page is cut here, in bytes of JSON, so that it stays a control message also where names are long. */
+const MAX_PAGE_BYTES = 768 * 1024;
+
+/** What is known of a dataset without reading it. */
+export const answerStat: Handler<'stat'> = async (command, { dataDir, router, signal }) => {
+  await using dataset = await openDataset(dataDir, command.dataset_name);
+  await router.postResult({ request_id: command.request_id, dataset: toDatasetInfo(dataset.facts) }, signal);
+  return { bytes: 0 };
+};
+
+/** One page of the datasets, in order of code units. */
+export const answerList: Handler<'list'> = async (command, { dataDir, router, signal, logger }) => {
+  const datasets: DatasetInfo[] = [];
+  let bytes = 0;
+  let next: string | undefined;
+  for await (const facts of listDatasets(dataDir, { cursor: command.cursor, signal, logger })) {
+    if (datasets.length >= command.limit || bytes > MAX_PAGE_BYTES) {
+      next = datasets.at(-1)?.name;
+      break;
+    }
+    const info = toDatasetInfo(facts);
+    bytes += Buffer.byteLength(JSON.stringify(info));
+    datasets.push(info);
+  }
+  await router.postResult({ request_id: command.request_id, datasets, ...(next !== undefined && { next }) }, signal);
+  return { bytes: 0 };
+};
+
+/** The digest of a whole dataset, read for it unless it is known. */
+export const answerDigest: Handler<'digest'> = async (command, { dataDir, digests, router, signal }) => {
+  await using dataset = await openDataset(dataDir, command.dataset_name);
+  dataset.match(command.if_match);
+  const { size, etag } = dataset.facts;
+  const digest = await digests.compute(dataset, signal);
+  await router.postResult({ request_id: command.request_id, digest, size, etag }, signal);
+  return { bytes: 0 };
+};

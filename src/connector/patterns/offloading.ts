@@ -1,0 +1,192 @@
+import type { UploadedPart } from '../../protocol/answers.ts';
+import type { CommandOf } from '../../protocol/commands.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import { type OpenDataset, openDataset } from '../datasets/open.ts';
+import { readDataset } from '../datasets/read.ts';
+import { isGone } from '../router-client.ts';
+import { type PutOutcome, putObject } from '../store-client.ts';
+import type { Handler, RequestContext } from './handler.ts';
+import { PartUrls } from './part-urls.ts';
+
+/** Up to this size, in bytes, one PUT does it. */
+const SINGLE_PUT_BYTES = 16 * 1024 * 1024;
+
+const PARALLEL_PARTS = 4;
+const PUT_ATTEMPTS = 5;
+const FIRST_PAUSE_MS = 500;
+const PROGRESS_INTERVAL_MS = 2000;
+
+/** Pattern C: the dataset goes to the object store, and the router gets its name there. */
+export const answerOffloading: Handler<'get_dataset_offload'> = async (command, outer) => {
+  const { router, dataDir, digests } = outer;
+  await using dataset = await openDataset(dataDir, command.dataset_name);
+  dataset.match(command.if_match);
+  // One part that fails ends the others, and the hashing.
+  const stop = new AbortController();
+  const context = { ...outer, signal: AbortSignal.any([outer.signal, stop.signal]) };
+  const progress = new Progress(command.request_id, dataset.facts.size, context, stop);
+  try {
+    const upload = dataset.facts.size <= SINGLE_PUT_BYTES ? uploadWhole : uploadParts;
+    const [parts, digest] = await joinAll(stop, [
+      upload(dataset, command, context, progress, stop),
+      digests.compute(dataset, context.signal),
+    ]);
+    await dataset.verify();
+    progress.stop();
+    const { size, etag, modifiedAt } = dataset.facts;
+    const result = {
+      request_id: command.request_id,
+      download_url: command.upload.download_url,
+      size,
+      etag,
+      digest,
+      ...(parts !== undefined && { parts }),
+      ...(modifiedAt !== undefined && { last_modified: modifiedAt.toISOString() }),
+    };
+    await router.postResult(result, context.signal);
+    return { bytes: size };
+  } finally {
+    progress.stop();
+  }
+};
+
+type OffloadCommand = CommandOf<'get_dataset_offload'>;
+
+async function uploadWhole(
+  dataset: OpenDataset,
+  { upload }: OffloadCommand,
+  context: RequestContext,
+  progress: Progress,
+): Promise<undefined> {
+  await putPersistently(dataset, { start: 0, end: dataset.facts.size }, context, progress, {
+    find: () => Promise.resolve(upload),
+    renew: undefined,
+  });
+}
+
+async function uploadParts(
+  dataset: OpenDataset,
+  { request_id: requestId }: OffloadCommand,
+  context: RequestContext,
+  progress: Progress,
+  stop: AbortController,
+): Promise<UploadedPart[]> {
+  const { size } = dataset.facts;
+  const urls = await PartUrls.open(context.router, requestId, size, context.signal);
+  const parts: UploadedPart[] = [];
+  let nextNumber = 1;
+  const work = async (): Promise<void> => {
+    while (nextNumber <= urls.count) {
+      const number = nextNumber++;
+      const start = (number - 1) * urls.partSize;
+      const range = { start, end: Math.min(size, start + urls.partSize) };
+      const etag = await putPersistently(dataset, range, context, progress, {
+        find: () => urls.find(number),
+        renew: () => urls.forget(number),
+      });
+      if (etag === undefined) throw new RelayError('store_unavailable', 'the store gave no ETag for a part');
+      parts.push({ part_number: number, etag });
+    }
+  };
+  await joinAll(stop, Array.from({ length: Math.min(PARALLEL_PARTS, urls.count) }, work));
+  return parts.toSorted((a, b) => a.part_number - b.part_number);
+}
+
+/** Waits for all; the first that fails stops the others, and they too are waited for, since they use the open file. */
+async function joinAll<const T extends readonly Promise<unknown>[]>(
+  stop: AbortController,
+  tasks: T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  try {
+    return await Promise.all(tasks);
+  } catch (error) {
+    stop.abort(error);
+    await Promise.allSettled(tasks);
+    throw error;
+  }
+}
+
+/** Where a piece goes. */
+interface Target {
+  readonly find: () => Promise<{ url: string; headers: Record<string, string> }>;
+  /** Makes the next `find` give another URL; undefined where there is only one. */
+  readonly renew: (() => void) | undefined;
+}
+
+/** PUTs one piece, several times if need be. @returns the ETag that the store gave. */
+async function putPersistently(
+  dataset: OpenDataset,
+  range: { readonly start: number; readonly end: number },
+  { agents, clock, signal, logger }: RequestContext,
+  progress: Progress,
+  target: Target,
+): Promise<string | undefined> {
+  for (let attempt = 1; ; attempt++) {
+    let sent = 0;
+    const { url, headers } = await target.find();
+    const outcome: PutOutcome = await putObject(
+      agents,
+      {
+        url,
+        headers,
+        length: range.end - range.start,
+        body: (write) => {
+          progress.add(-sent);
+          sent = 0;
+          return readDataset(dataset, {
+            ...range,
+            signal,
+            write: async (piece) => {
+              await write(piece);
+              sent += piece.length;
+              progress.add(piece.length);
+            },
+          });
+        },
+      },
+      signal,
+    );
+    if (outcome.kind === 'stored') return outcome.etag;
+    progress.add(-sent);
+    const isFinal = outcome.kind === 'refused' || (outcome.kind === 'expired' && target.renew === undefined);
+    if (isFinal || attempt >= PUT_ATTEMPTS) throw outcome.error;
+    logger.debug({ attempt, reason: outcome.error.message, offset: range.start }, 'a piece is sent to the store again');
+    if (outcome.kind === 'expired') target.renew?.();
+    await clock.sleep(clock.random() * FIRST_PAUSE_MS * 2 ** (attempt - 1), signal);
+  }
+}
+
+/** Tells the router how far the upload is, and learns from its answer that nobody waits any more. */
+class Progress {
+  readonly #report: () => void;
+  readonly #timer: NodeJS.Timeout;
+  #bytesDone = 0;
+
+  constructor(requestId: string, totalSize: number, context: RequestContext, stop: AbortController) {
+    let isReporting = false;
+    this.#report = () => {
+      if (isReporting) return;
+      isReporting = true;
+      const progress = { request_id: requestId, bytes_done: this.#bytesDone, total_size: totalSize };
+      context.router
+        .postProgress(progress, context.signal)
+        .catch((error: unknown) => {
+          if (isGone(error)) stop.abort(error);
+          else context.logger.debug({ err: error }, 'the progress of an upload was not reported');
+        })
+        .finally(() => {
+          isReporting = false;
+        });
+    };
+    this.#timer = setInterval(this.#report, PROGRESS_INTERVAL_MS);
+    this.#report();
+  }
+
+  add(bytes: number): void {
+    this.#bytesDone += bytes;
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+}

@@ -1,0 +1,61 @@
+import type { PartsGrant } from '../../protocol/answers.ts';
+import type { SignedRequest } from '../../protocol/commands.ts';
+import type { RouterClient } from '../router-client.ts';
+
+/** URLs are asked for so many at a time: few round trips, and none that expires long before its turn. */
+const BATCH = 16;
+
+/** The signed URLs of an upload's parts, asked for as they are needed. */
+export class PartUrls {
+  readonly partSize: number;
+  /** How many parts there are. */
+  readonly count: number;
+  readonly #request: (numbers: number[]) => Promise<PartsGrant>;
+  readonly #urls = new Map<number, Promise<SignedRequest>>();
+
+  private constructor(grant: PartsGrant, totalSize: number, request: (numbers: number[]) => Promise<PartsGrant>) {
+    this.partSize = grant.part_size;
+    this.count = Math.max(1, Math.ceil(totalSize / grant.part_size));
+    this.#request = request;
+    this.#keep([1], Promise.resolve(grant));
+  }
+
+  /** Asks for the first part, and so for the size of all of them. */
+  static async open(
+    router: RouterClient,
+    requestId: string,
+    totalSize: number,
+    signal: AbortSignal,
+  ): Promise<PartUrls> {
+    const request = (numbers: number[]): Promise<PartsGrant> =>
+      router.postParts({ request_id: requestId, part_numbers: numbers, total_size: totalSize }, signal);
+    return new PartUrls(await request([1]), totalSize, request);
+  }
+
+  /** The URL of a part, fetched together with those of the parts after it. */
+  async find(number: number): Promise<SignedRequest> {
+    if (!this.#urls.has(number)) {
+      const numbers: number[] = [];
+      for (let n = number; n <= this.count && numbers.length < BATCH && !this.#urls.has(n); n++) numbers.push(n);
+      this.#keep(numbers, this.#request(numbers));
+    }
+    return this.#urls.get(number) as Promise<SignedRequest>;
+  }
+
+  /** Lets go of a URL that no longer works, and of those that came with it or before. */
+  forget(number: number): void {
+    this.#urls.delete(number);
+  }
+
+  #keep(numbers: readonly number[], grant: Promise<PartsGrant>): void {
+    for (const number of numbers) {
+      const url = grant.then(({ parts }) => {
+        const part = parts.find((candidate) => candidate.part_number === number);
+        if (part === undefined) throw new TypeError(`the router gave no URL for part ${number}`);
+        return part;
+      });
+      url.catch(() => this.#urls.delete(number));
+      this.#urls.set(number, url);
+    }
+  }
+}

@@ -1,0 +1,174 @@
+import {
+  encodeFailure,
+  type PartsGrant,
+  type PartsRequest,
+  partsGrant,
+  type Receipt,
+  type Result,
+} from '../protocol/answers.ts';
+import { decodeValue, unwrap } from '../protocol/codec.ts';
+import { RelayError } from '../protocol/errors.ts';
+import { HEADER } from '../protocol/headers.ts';
+import type { Mac } from '../protocol/mac.ts';
+import type { Clock } from './clock.ts';
+import type { Agents } from './http/agents.ts';
+import { isPassing, parseReply, toReplyError } from './http/reply-error.ts';
+import { type BodyWriter, type Reply, send } from './http/send.ts';
+
+/** How long a request may be silent in both directions before it counts as broken. */
+const SILENCE_MS = 60_000;
+
+/** How often a JSON request is made in all, and the ceiling of the first pause; it doubles with each. */
+const JSON_ATTEMPTS = 5;
+const FIRST_PAUSE_MS = 250;
+const MAX_RETRY_AFTER_MS = 10_000;
+
+const HEARTBEAT_TIMEOUT_MS = 10_000;
+
+interface RouterClientOptions {
+  readonly routerUrl: URL;
+  readonly mac: Mac;
+  readonly agents: Agents;
+  readonly clock: Clock;
+  /** Whether the router is known to be there, so that silence on a data POST means an app that does not read. */
+  readonly isLinkUp: () => boolean;
+}
+
+/** A binary body and what its headers say. */
+export interface DataPost {
+  readonly requestId: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** In bytes. */
+  readonly length: number;
+  readonly body: BodyWriter;
+  /** Called with what the body's writer threw while the POST is still open, so that the reason arrives before the break. */
+  readonly beforeCut: (error: unknown) => Promise<void>;
+}
+
+/** What a connector says to the router over HTTP. Every method rejects with the signal's reason when it aborts. */
+export class RouterClient {
+  readonly #options: RouterClientOptions;
+
+  constructor(options: RouterClientOptions) {
+    this.#options = options;
+  }
+
+  /** The URL of a path below the router's base. */
+  url(path: string): URL {
+    return routerEndpoint(this.#options.routerUrl, path);
+  }
+
+  /** Answers a command in JSON. Safe to repeat, and repeated where the connection or a proxy fails. */
+  async postResult(result: Omit<Result, 'encoding'>, signal: AbortSignal): Promise<void> {
+    await this.#postJson('datasets/result', result, signal);
+  }
+
+  /** Answers a command with a failure. */
+  async postFailure(requestId: string, error: RelayError, signal: AbortSignal): Promise<void> {
+    await this.#postJson('datasets/result', encodeFailure(requestId, error), signal);
+  }
+
+  /** Ends a stream. */
+  async postComplete(
+    complete: { request_id: string; total_size: number; digest?: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#postJson('datasets/stream/complete', complete, signal);
+  }
+
+  /** Asks for URLs of parts. */
+  async postParts(request: PartsRequest, signal: AbortSignal): Promise<PartsGrant> {
+    const reply = await this.#postJson('datasets/offload/parts', request, signal);
+    return unwrap(decodeValue(partsGrant, parseReply(reply), 'connector_failed'));
+  }
+
+  /** Says how far an upload is. Not repeated: the next one says more. */
+  async postProgress(
+    progress: { request_id: string; bytes_done: number; total_size: number },
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#postOnce('datasets/offload/progress', JSON.stringify(progress), {}, signal);
+  }
+
+  /** Says that an SSE link is alive, or that its connector is draining. @throws {RelayError} request_gone when the router does not know it. */
+  async postHeartbeat(linkId: string, body: { event: 'draining' } | undefined, signal: AbortSignal): Promise<void> {
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(HEARTBEAT_TIMEOUT_MS)]);
+    const text = body === undefined ? '' : JSON.stringify(body);
+    await this.#postOnce(`connectors/${this.#options.mac}/heartbeat`, text, { [HEADER.linkId]: linkId }, limited);
+  }
+
+  /** Sends a dataset or a part of one. Not repeated, since what arrived of it counts. */
+  async postData(
+    path: 'datasets/result' | 'datasets/stream/chunk',
+    post: DataPost,
+    signal: AbortSignal,
+  ): Promise<Partial<Receipt>> {
+    const reply = await send(this.#options.agents, {
+      method: 'POST',
+      url: this.url(path),
+      headers: { ...post.headers, [HEADER.requestId]: post.requestId, 'Content-Length': String(post.length) },
+      body: post.body,
+      signal,
+      silenceMs: SILENCE_MS,
+      isStalled: () => !this.#options.isLinkUp(),
+      beforeCut: post.beforeCut,
+    });
+    return parseReply(check(reply)) ?? {};
+  }
+
+  async #postJson(path: string, body: object | string, signal: AbortSignal): Promise<Reply> {
+    const { clock } = this.#options;
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#postOnce(path, text, {}, signal);
+      } catch (error) {
+        if (signal.aborted || attempt >= JSON_ATTEMPTS || !isWorthRepeating(error)) throw error;
+        const retryAfterMs = Math.min((error.details.retry_after ?? 0) * 1000, MAX_RETRY_AFTER_MS);
+        await clock.sleep(retryAfterMs + clock.random() * FIRST_PAUSE_MS * 2 ** (attempt - 1), signal);
+      }
+    }
+  }
+
+  async #postOnce(path: string, body: string, headers: Record<string, string>, signal: AbortSignal): Promise<Reply> {
+    return check(
+      await send(this.#options.agents, {
+        method: 'POST',
+        url: this.url(path),
+        headers: {
+          ...headers,
+          ...(body !== '' && { 'Content-Type': 'application/json' }),
+          'Content-Length': String(Buffer.byteLength(body)),
+        },
+        body,
+        signal,
+        silenceMs: SILENCE_MS,
+      }),
+    );
+  }
+}
+
+/** The URL of `path` below a router's base, which may have a path prefix. */
+export function routerEndpoint(base: URL, path: string): URL {
+  const url = new URL(base);
+  url.pathname = `${base.pathname.replace(/\/+$/, '')}/${path}`;
+  url.search = '';
+  url.hash = '';
+  return url;
+}
+
+/** Whether an error means that the app is gone or the request has ended, so that nobody waits for an answer. */
+export const isGone = (error: unknown): boolean =>
+  error instanceof RelayError && (error.code === 'request_gone' || error.code === 'cancelled');
+
+function check(reply: Reply): Reply {
+  const error = toReplyError(reply);
+  if (error !== undefined) throw error;
+  return reply;
+}
+
+function isWorthRepeating(error: unknown): error is RelayError {
+  return (
+    error instanceof RelayError && (error.code === 'transfer_interrupted' ? error.retryable : isPassing(error.status))
+  );
+}

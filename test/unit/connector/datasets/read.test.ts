@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto';
+import { appendFile, rename, truncate, unlink, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { DataDir } from '../../../../src/connector/datasets/data-dir.ts';
+import { Digests } from '../../../../src/connector/datasets/digests.ts';
+import { openDataset } from '../../../../src/connector/datasets/open.ts';
+import { READ_BYTES, readDataset } from '../../../../src/connector/datasets/read.ts';
+import { createDigest, finishDigest } from '../../../../src/http/digest.ts';
+import { named, Sandbox } from '../support-dir.ts';
+
+const never = new AbortController().signal;
+
+describe('reading a dataset', () => {
+  test.each([0, 1, READ_BYTES - 1, READ_BYTES, READ_BYTES + 1, 3 * READ_BYTES + 17])(
+    '%d bytes arrive as they are',
+    async (size) => {
+      const content = randomBytes(size);
+      await using sandbox = await Sandbox.create({ file: content });
+      await using dataset = await openDataset(await DataDir.open(sandbox.data, { hidden: false }), named('file'));
+      const pieces: Buffer[] = [];
+      const write = (piece: Buffer): void => void pieces.push(Buffer.from(piece));
+      await readDataset(dataset, { start: 0, end: size, signal: never, write });
+      expect(Buffer.concat(pieces).equals(content)).toBe(true);
+      pieces.length = 0;
+      const [start, end] = [Math.min(5, size), Math.max(Math.min(5, size), size - 3)];
+      await readDataset(dataset, { start, end, signal: never, write });
+      expect(Buffer.concat(pieces).equals(content.subarray(start, end))).toBe(true);
+    },
+  );
+
+  test('waits for each piece to be taken before it passes on the next', async () => {
+    await using sandbox = await Sandbox.create({ file: Buffer.alloc(8 * READ_BYTES) });
+    await using dataset = await openDataset(await DataDir.open(sandbox.data, { hidden: false }), named('file'));
+    let taking = 0;
+    let most = 0;
+    await readDataset(dataset, {
+      start: 0,
+      end: 8 * READ_BYTES,
+      signal: never,
+      write: async () => {
+        most = Math.max(most, ++taking);
+        await new Promise(setImmediate);
+        taking--;
+      },
+    });
+    expect(most).toBe(1);
+  });
+
+  test.each<[string, (file: string) => Promise<void>]>([
+    ['grows', (file) => appendFile(file, 'more')],
+    ['is cut short', (file) => truncate(file, READ_BYTES + 10)],
+    ['is emptied', (file) => truncate(file, 0)],
+    ['is written anew, the same size', (file) => writeFile(file, Buffer.alloc(4 * READ_BYTES, 1))],
+    [
+      'is replaced',
+      async (file) => {
+        await writeFile(`${file}.new`, 'new');
+        await rename(`${file}.new`, file);
+      },
+    ],
+    ['is deleted', (file) => unlink(file)],
+  ])('a file that %s meanwhile is dataset_changed, and its last piece is kept back', async (_, change) => {
+    await using sandbox = await Sandbox.create({ file: Buffer.alloc(4 * READ_BYTES) });
+    await using dataset = await openDataset(await DataDir.open(sandbox.data, { hidden: false }), named('file'));
+    let sent = 0;
+    const reading = readDataset(dataset, {
+      start: 0,
+      end: 4 * READ_BYTES,
+      signal: never,
+      write: async (piece) => {
+        if (sent === 0) await change(path.join(sandbox.data, 'file'));
+        sent += piece.length;
+      },
+    });
+    await expect(reading).rejects.toMatchObject({ code: 'dataset_changed' });
+    expect(sent).toBeLessThanOrEqual(3 * READ_BYTES);
+  });
+
+  test('stops when it is aborted', async () => {
+    await using sandbox = await Sandbox.create({ file: Buffer.alloc(4 * READ_BYTES) });
+    await using dataset = await openDataset(await DataDir.open(sandbox.data, { hidden: false }), named('file'));
+    const abort = new AbortController();
+    let pieces = 0;
+    const reading = readDataset(dataset, {
+      start: 0,
+      end: 4 * READ_BYTES,
+      signal: abort.signal,
+      write: () => {
+        pieces++;
+        abort.abort(new Error('enough'));
+      },
+    });
+    await expect(reading).rejects.toThrow('enough');
+    expect(pieces).toBe(1);
+  });
+});
+
+describe('digests', () => {
+  test('are computed once for one state of a file', async () => {
+    await using sandbox = await Sandbox.create({ file: 'content' });
+    const dataDir = await DataDir.open(sandbox.data, { hidden: false });
+    const digests = new Digests();
+    const expected = finishDigest(createDigest().update('content'));
+    {
+      await using dataset = await openDataset(dataDir, named('file'));
+      expect(digests.find(dataset)).toBeUndefined();
+      expect(await digests.compute(dataset, never)).toBe(expected);
+      expect(digests.find(dataset)).toBe(expected);
+    }
+    await appendFile(path.join(sandbox.data, 'file'), '!');
+    await using dataset = await openDataset(dataDir, named('file'));
+    expect(digests.find(dataset)).toBeUndefined();
+    expect(await digests.compute(dataset, never)).toBe(finishDigest(createDigest().update('content!')));
+  });
+});

@@ -1,0 +1,62 @@
+import { rename } from 'node:fs/promises';
+import { describe, expect, test } from '@jest/globals';
+import { result } from '../../../../src/protocol/answers.ts';
+import { decodeValue, unwrap } from '../../../../src/protocol/codec.ts';
+import { Scene } from './support-scene.ts';
+
+describe('the catalog', () => {
+  test('answers stat with all that is known', async () => {
+    await using scene = await Scene.open({ 'a.parquet': '12345' });
+    const id = scene.command('stat', { dataset_name: 'a.parquet' });
+    const post = await scene.router.nextPost();
+    const answer = unwrap(decodeValue(result, await post.json()));
+    expect(answer).toMatchObject({
+      request_id: id,
+      dataset: {
+        name: 'a.parquet',
+        size: 5,
+        etag: expect.any(String),
+        mtime: expect.stringMatching(/Z$/),
+        content_type: 'application/vnd.apache.parquet',
+      },
+    });
+  });
+
+  test('lists page by page', async () => {
+    await using scene = await Scene.open({ a: '', 'b/c': '', 'b/d': '', e: '' });
+    const pages: unknown[] = [];
+    let cursor: string | undefined;
+    do {
+      scene.command('list', { limit: 3, cursor });
+      const post = await scene.router.nextPost();
+      const answer = unwrap(decodeValue(result, await post.json()));
+      post.reply(200);
+      pages.push(answer.datasets?.map(({ name }) => name));
+      cursor = answer.next;
+    } while (cursor !== undefined);
+    expect(pages).toEqual([['a', 'b/c', 'b/d'], ['e']]);
+  });
+
+  test('gives the digest of the whole', async () => {
+    await using scene = await Scene.open({ file: 'abc' });
+    const id = scene.command('digest');
+    const post = await scene.router.nextPost();
+    expect(await post.json()).toEqual({
+      request_id: id,
+      digest: 'sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:',
+      size: 3,
+      etag: expect.any(String),
+    });
+  });
+
+  test('tells a directory that is gone from a dataset that is', async () => {
+    await using scene = await Scene.open({ file: 'abc' });
+    await rename(scene.sandbox.data, `${scene.sandbox.data}-away`);
+    for (const [command, fields] of [['stat'], ['digest'], ['list', { limit: 10 }], ['get_dataset']] as const) {
+      const id = scene.command(command, fields);
+      const post = await scene.router.nextPost();
+      expect(await post.json()).toMatchObject({ request_id: id, error: { code: 'data_dir_unavailable' } });
+      post.reply(200);
+    }
+  });
+});
