@@ -1,6 +1,14 @@
 import type { Writable } from 'node:stream';
 import { EXIT, type ErrorCode, RelayError } from '../protocol/errors.ts';
 
+/** Errors that a command has told in a way of its own. */
+const reported = new WeakSet<Error>();
+
+/** Says that an error has been told already: only its exit code is still wanted. */
+export function markReported(error: Error): void {
+  reported.add(error);
+}
+
 /** What to do next, for codes whose messages cannot know it. */
 const HINTS: Partial<Record<ErrorCode, string>> = {
   router_unreachable: 'Is the router running, and is --router (RELAY_ROUTER) its address?',
@@ -21,6 +29,7 @@ interface ReportOptions {
  */
 export function reportError(thrown: unknown, stderr: Writable, { command, debug = false }: ReportOptions = {}): number {
   const error = isSystemError(thrown) ? undefined : RelayError.from(thrown);
+  if (thrown instanceof Error && reported.has(thrown)) return error?.exitCode ?? EXIT.failed;
   const lines = [`relay: ${escapeControls(messageOf(thrown, error))}`];
   const hint =
     error?.code === 'usage' ? `Try \`relay${command ? ` ${command}` : ''} --help\`.` : HINTS[error?.code ?? 'usage'];

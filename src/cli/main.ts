@@ -7,10 +7,8 @@ import { main } from './run.ts';
  * @param argv the words after `relay`
  */
 export async function run(argv: string[]): Promise<void> {
-  // A reader that has seen enough, such as `head`, is no error for help and listings.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
+  // Commands look at their own writes; a reader of help or listings that has seen enough, such as `head`, is no error.
+  process.stdout.on('error', () => {});
   const { stdin, stdout, stderr } = process;
   const code = await main(argv, { stdin, stdout, stderr, surroundings: processSurroundings(), signals: process });
   process.exitCode = code;

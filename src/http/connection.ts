@@ -12,12 +12,14 @@ export function rememberRawSocket(secure: Socket, raw: Socket): void {
   rawSockets.set(secure, raw);
 }
 
-/** Cuts a connection with RST in place of FIN, so that what was sent on it does not look whole. */
+/**
+ * Cuts a connection with RST in place of FIN, so that what was sent on it does not look whole. A TLS socket follows its TCP
+ * socket by itself, a little later.
+ */
 export function resetConnection(socket: Socket): void {
   const raw = rawSockets.get(socket) ?? socket;
-  if (raw.destroyed) return;
-  raw.resetAndDestroy();
-  if (raw !== socket) socket.destroy();
+  // Destroying the TLS socket here too would crash the process when called from one of its own callbacks (Node 26).
+  if (!raw.destroyed) raw.resetAndDestroy();
 }
 
 /** Ends the connection of a request that was answered before its body had come, a little later than at once. */

@@ -26,7 +26,7 @@ export const datasetInfo = z.object({
 export type DatasetInfo = z.infer<typeof datasetInfo>;
 
 /** Number and entity tag of a part that the store has taken. */
-export const uploadedPart = z.object({
+const uploadedPart = z.object({
   part_number: z.number().int().min(1).max(MAX_PARTS),
   etag: z.string().min(1).max(512),
 });

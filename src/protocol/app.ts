@@ -35,7 +35,7 @@ export const digestAnswer = z.object({ size: byteCount, etag: etag.optional(), d
 export type DigestAnswer = z.infer<typeof digestAnswer>;
 
 /** Where a request stands. */
-export const requestState = z.enum(['waiting', 'running', 'done', 'failed', 'cancelled']);
+const requestState = z.enum(['waiting', 'running', 'done', 'failed', 'cancelled']);
 export type RequestState = z.infer<typeof requestState>;
 
 /** `application/problem+json` (RFC 9457), with relay's members. */

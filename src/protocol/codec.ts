@@ -5,7 +5,7 @@ import { RelayError, type ErrorCode } from './errors.ts';
 export type Decoded<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: RelayError };
 
 /** A decoded value. */
-export const decoded = <T>(value: T): Decoded<T> => ({ ok: true, value });
+const decoded = <T>(value: T): Decoded<T> => ({ ok: true, value });
 
 /** Input that cannot be decoded, with the reason. */
 export const undecodable = (error: RelayError): Decoded<never> => ({ ok: false, error });

@@ -13,7 +13,7 @@ export const signedRequest = z.object({
 export type SignedRequest = z.infer<typeof signedRequest>;
 
 /** Where an offloaded dataset goes in one piece, and the name to give back for it. */
-export const uploadTarget = signedRequest.extend({ download_url: httpUrl, expires_at: timestamp });
+const uploadTarget = signedRequest.extend({ download_url: httpUrl, expires_at: timestamp });
 export type UploadTarget = z.infer<typeof uploadTarget>;
 
 const addressed = { request_id: requestId, dataset_name: datasetName };

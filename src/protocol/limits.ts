@@ -19,6 +19,3 @@ export const MAX_LIST_LIMIT = 1000;
 /** Most parts of one multipart upload, and most part numbers in one request for their URLs (the limit of S3). */
 export const MAX_PARTS = 10_000;
 export const MAX_PARTS_PER_REQUEST = 100;
-
-/** Largest object that one PUT may carry, in bytes (the limit of S3). */
-export const MAX_SINGLE_PUT_BYTES = 5 * KIB * MIB;

@@ -1,15 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { RelayError } from '../protocol/errors.ts';
 
-const FORWARDING_HEADERS = [
-  'forwarded',
-  'via',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  'x-forwarded-port',
-  'x-forwarded-server',
-];
+/** What a proxy adds: `Forwarded`, `Via`, and `X-Forwarded-…` of any kind. */
+const FORWARDING_HEADER = /^(?:forwarded|via|x-forwarded-.*)$/;
 
 /** What an endpoint is for, and so who may use it. */
 export type Scope = 'public' | 'app' | 'connector' | 'signed';
@@ -44,7 +37,7 @@ export class Access {
           `this router has no access control, so it answers only to loopback names, not to Host ${JSON.stringify(host)}`,
         );
       }
-      const forwarded = FORWARDING_HEADERS.find((name) => request.headers[name] !== undefined);
+      const forwarded = Object.keys(request.headers).find((name) => FORWARDING_HEADER.test(name));
       if (forwarded !== undefined) {
         throw new RelayError(
           'forbidden',
@@ -67,8 +60,9 @@ export class Access {
 /** Whether a `Host` names this machine's loopback: localhost, 127.0.0.0/8 or ::1, with or without a port. */
 function isLoopback(host: string): boolean {
   if (!URL.canParse(`http://${host}`)) return false;
-  const { hostname, username, pathname } = new URL(`http://${host}`);
-  if (username !== '' || pathname !== '/') return false;
+  // Nothing but a name and a port: what a URL parser would read as more is no Host.
+  if (/[/\\@?#]/.test(host)) return false;
+  const { hostname } = new URL(`http://${host}`);
   return (
     hostname === 'localhost' ||
     hostname.endsWith('.localhost') ||

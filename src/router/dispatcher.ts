@@ -11,6 +11,9 @@ const MAX_ENDED = 10_000;
 /** How long a transfer may stand still without a link before it is given up, in ms: the node is probably gone. */
 const ORPHAN_TIMEOUT_MS = 5000;
 
+/** What is remembered of an exchange that has ended; not what it held for its answer. */
+type EndedExchange = Pick<Exchange, 'receipts' | 'error'>;
+
 export interface DispatcherOptions {
   readonly registry: Registry;
   /** How long a command waits for a connector that was seen lately, in ms. */
@@ -24,8 +27,8 @@ export class Dispatcher implements RegistryListener {
   readonly #options: DispatcherOptions;
   readonly #live = new Map<string, Exchange>();
   readonly #byMac = new Map<Mac, Set<Exchange>>();
-  readonly #ended = new Map<string, Exchange>();
-  #idle: (() => void) | undefined;
+  readonly #ended = new Map<string, EndedExchange>();
+  readonly #whenIdle: (() => void)[] = [];
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -59,8 +62,8 @@ export class Dispatcher implements RegistryListener {
     throw new RelayError('request_gone', 'there is no such request, or it has ended', { details: { request_id: id } });
   }
 
-  /** An exchange that has ended with this id, as far as it is remembered. */
-  findEnded(id: string): Exchange | undefined {
+  /** What is remembered of an exchange that has ended with this id. */
+  findEnded(id: string): EndedExchange | undefined {
     return this.#ended.get(id);
   }
 
@@ -73,13 +76,14 @@ export class Dispatcher implements RegistryListener {
   async whenIdle(): Promise<void> {
     if (this.#live.size > 0) {
       await new Promise<void>((resolve) => {
-        this.#idle = resolve;
+        this.#whenIdle.push(resolve);
       });
     }
   }
 
   linkUp(link: Link): void {
-    for (const exchange of this.#byMac.get(link.hello.mac) ?? []) {
+    // A copy: what is submitted meanwhile goes down the new link by itself.
+    for (const exchange of [...(this.#byMac.get(link.hello.mac) ?? [])]) {
       if (exchange.state === 'waiting') this.#send(exchange, link);
       else if (exchange.state === 'sent') {
         // Written to a link that is gone, and nothing came of it: maybe it was never read.
@@ -126,7 +130,9 @@ export class Dispatcher implements RegistryListener {
             // A link that went down meanwhile has put the exchange to waiting for the next one.
             if (!exchange.ended && exchange.link === link) link.send(made);
           },
-          (error: unknown) => exchange.fail(RelayError.from(error)),
+          (error: unknown) => {
+            if (exchange.link === link) exchange.fail(RelayError.from(error));
+          },
         );
       } else {
         if (!link.send(command)) return false;
@@ -168,11 +174,13 @@ export class Dispatcher implements RegistryListener {
     const sameMac = this.#byMac.get(exchange.mac);
     sameMac?.delete(exchange);
     if (sameMac?.size === 0) this.#byMac.delete(exchange.mac);
-    this.#ended.set(exchange.id, exchange);
+    this.#ended.set(exchange.id, { receipts: exchange.receipts, error: exchange.error });
     if (this.#ended.size > MAX_ENDED) this.#ended.delete(this.#ended.keys().next().value as string);
-    if (exchange.state === 'failed' && exchange.link?.hello.capabilities.has('cancel') && !exchange.failedByConnector) {
-      exchange.link.send({ command: 'cancel', request_id: exchange.id });
+    if (exchange.state === 'failed' && exchange.link !== undefined && !exchange.failedByConnector) {
+      // By the link that there is now: the one that the command left by may be gone while its work goes on.
+      const link = this.#registry.findLinkOf(exchange.mac);
+      if (link?.hello.capabilities.has('cancel')) link.send({ command: 'cancel', request_id: exchange.id });
     }
-    if (this.#live.size === 0) this.#idle?.();
+    if (this.#live.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 }

@@ -60,6 +60,8 @@ export class Exchange {
   #timerMs = 0;
   #timerError: (() => RelayError) | undefined;
   #held = false;
+  /** The deadline is the one of an answer that has begun, so that a sign of life only has to begin it anew. */
+  #silence = false;
   readonly #onEnd: (exchange: Exchange) => void;
 
   constructor(options: ExchangeOptions, onEnd: (exchange: Exchange) => void) {
@@ -80,6 +82,7 @@ export class Exchange {
     clearTimeout(this.#timer);
     this.#timerMs = ms;
     this.#timerError = error;
+    this.#silence = false;
     if (!this.#held && !this.ended) this.#startTimer();
   }
 
@@ -100,11 +103,8 @@ export class Exchange {
 
   /** A sign that the connector is at it: the clock begins anew. */
   touch(): void {
-    if (this.state === 'answering') {
-      if (!this.#held) this.#timer?.refresh();
-      return;
-    }
-    if (this.state === 'waiting' || this.state === 'sent') this.markAnswering();
+    if (!this.#silence) this.markAnswering();
+    else if (!this.#held && !this.ended) this.#timer?.refresh();
   }
 
   /** The answer has begun: from now on only silence counts. */
@@ -113,6 +113,7 @@ export class Exchange {
     this.state = 'answering';
     const ms = this.link === undefined ? this.#timerMs : this.options.silenceTimeoutMs(this.link);
     this.setDeadline(ms, () => new RelayError('request_timeout', `the connector fell silent for ${seconds(ms)} s`));
+    this.#silence = true;
   }
 
   /** It is not the connector's turn (the app does not read): its silence is not counted. */

@@ -50,6 +50,8 @@ export class RequestRecord {
     this.dataset = fields.dataset;
     this.keep = fields.keep;
     this.#onEnd = onEnd;
+    // As many may wait for the end as like to.
+    this.#events.setMaxListeners(0);
   }
 
   get state(): RequestState {

@@ -36,6 +36,8 @@ export class Transfer {
   /** The connector sent a chunk without an offset: then nobody knows what counted of one that breaks off. */
   #sequential = false;
   #chunks = 0;
+  /** When the last chunk without an offset was taken whole, on the clock of `performance.now()`. */
+  #takenAt = 0;
   #current: { cut(error: RelayError): void } | undefined;
   #completed: { digest: string | undefined } | undefined;
 
@@ -80,9 +82,16 @@ export class Transfer {
     return this.#nextOffset;
   }
 
-  /** Takes a chunk that is in memory. @returns the next offset, once the sink has room again. */
-  async chunk(offset: number | undefined, bytes: Buffer): Promise<number> {
+  /**
+   * Takes a chunk that is in memory.
+   * @param begunAt when it began to arrive, on the clock of `performance.now()`: without offsets, two that arrived at once
+   * have no order.
+   * @returns the next offset, once the sink has room again.
+   */
+  async chunk(offset: number | undefined, bytes: Buffer, begunAt: number = performance.now()): Promise<number> {
+    if (offset === undefined && begunAt < this.#takenAt) throw this.#broken('two chunks without offsets came at once');
     const skip = this.#open(offset);
+    if (offset === undefined) this.#takenAt = performance.now();
     if (!this.#write(skip === 0 ? bytes : bytes.subarray(skip))) await this.#waitForSink();
     this.#finishIfComplete();
     return this.#nextOffset;

@@ -39,6 +39,7 @@ export const relax = (command: string): string => command.replaceAll(/<(\w+)>/g,
 /** Fills arguments from what stands after `--`, which yargs leaves aside: a dataset's name may begin with a hyphen. */
 function completeArguments<T>(yargs: Argv<T>, required: readonly string[], ...optional: string[]): Argv<T> {
   return yargs.middleware((args: Record<string, unknown>) => {
+    if (args['help'] === true) return;
     const rest = Array.isArray(args['--']) ? args['--'].map(String) : [];
     for (const name of [...required, ...optional]) {
       if (args[name] === undefined && rest.length > 0) args[name] = rest.shift();

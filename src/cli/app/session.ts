@@ -8,6 +8,7 @@ import { openConnections } from './dispatcher.ts';
 import { escapeForTerminal } from './escape.ts';
 import { explainError } from './explain.ts';
 import { formatDuration } from './format.ts';
+import { markReported } from '../errors.ts';
 import { toProblemLine } from './problem-line.ts';
 import { type RetryOptions, withRetries } from './retry.ts';
 
@@ -70,7 +71,10 @@ export async function runSession(
     } catch (thrown) {
       if (thrown instanceof OutputClosed) return;
       const error = await explainError(RelayError.from(thrown), { client, ...subject });
-      if (config.json) io.stderr.write(toProblemLine(error));
+      if (config.json) {
+        io.stderr.write(toProblemLine(error));
+        markReported(error);
+      }
       throw error;
     }
   } finally {

@@ -25,8 +25,8 @@ export class Digests {
     if (this.#known.size > MAX_ENTRIES) this.#known.delete(this.#known.keys().next().value as string);
   }
 
-  /** The digest of the whole, read from disk where it is not known. @throws {RelayError} dataset_changed, see {@link readDataset}. */
-  async compute(dataset: OpenDataset, signal: AbortSignal): Promise<string> {
+  /** The digest of the whole, read from disk where it is not known; `onBytes` hears of each piece. @throws {RelayError} dataset_changed, see {@link readDataset}. */
+  async compute(dataset: OpenDataset, signal: AbortSignal, onBytes?: (count: number) => void): Promise<string> {
     const known = this.find(dataset);
     if (known !== undefined) return known;
     const hash = createDigest();
@@ -34,7 +34,10 @@ export class Digests {
       start: 0,
       end: dataset.facts.size,
       signal,
-      write: (piece) => void hash.update(piece),
+      write: (piece) => {
+        hash.update(piece);
+        onBytes?.(piece.length);
+      },
     });
     const digest = finishDigest(hash);
     this.remember(dataset, digest);

@@ -2,6 +2,7 @@ import type { DatasetInfo } from '../../protocol/answers.ts';
 import { toDatasetInfo } from '../datasets/facts.ts';
 import { listDatasets } from '../datasets/list.ts';
 import { openDataset } from '../datasets/open.ts';
+import { Progress } from './progress.ts';
 import type { Handler } from './handler.ts';
 
 /** A page is cut here, in bytes of JSON, so that it stays a control message also where names are long. */
@@ -33,11 +34,20 @@ export const answerList: Handler<'list'> = async (command, { dataDir, router, si
 };
 
 /** The digest of a whole dataset, read for it unless it is known. */
-export const answerDigest: Handler<'digest'> = async (command, { dataDir, digests, router, signal }) => {
+export const answerDigest: Handler<'digest'> = async (command, context) => {
+  const { dataDir, digests, router } = context;
   await using dataset = await openDataset(dataDir, command.dataset_name);
   dataset.match(command.if_match);
   const { size, etag } = dataset.facts;
-  const digest = await digests.compute(dataset, signal);
-  await router.postResult({ request_id: command.request_id, digest, size, etag }, signal);
+  const stop = new AbortController();
+  const signal = AbortSignal.any([context.signal, stop.signal]);
+  // Reading a large dataset takes longer than the router would wait for one that says nothing.
+  const progress = new Progress(command.request_id, size, { ...context, signal }, stop);
+  try {
+    const digest = await digests.compute(dataset, signal, (count) => progress.add(count));
+    await router.postResult({ request_id: command.request_id, digest, size, etag }, signal);
+  } finally {
+    progress.stop();
+  }
   return { bytes: 0 };
 };

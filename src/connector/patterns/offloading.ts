@@ -3,10 +3,10 @@ import type { CommandOf } from '../../protocol/commands.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { type OpenDataset, openDataset } from '../datasets/open.ts';
 import { readDataset } from '../datasets/read.ts';
-import { isGone } from '../router-client.ts';
 import { type PutOutcome, putObject } from '../store-client.ts';
 import type { Handler, RequestContext } from './handler.ts';
 import { PartUrls } from './part-urls.ts';
+import { Progress } from './progress.ts';
 
 /** Up to this size, in bytes, one PUT does it. */
 const SINGLE_PUT_BYTES = 16 * 1024 * 1024;
@@ -14,7 +14,6 @@ const SINGLE_PUT_BYTES = 16 * 1024 * 1024;
 const PARALLEL_PARTS = 4;
 const PUT_ATTEMPTS = 5;
 const FIRST_PAUSE_MS = 500;
-const PROGRESS_INTERVAL_MS = 2000;
 
 /** Pattern C: the dataset goes to the object store, and the router gets its name there. */
 export const answerOffloading: Handler<'get_dataset_offload'> = async (command, outer) => {
@@ -153,40 +152,5 @@ async function putPersistently(
     logger.debug({ attempt, reason: outcome.error.message, offset: range.start }, 'a piece is sent to the store again');
     if (outcome.kind === 'expired') target.renew?.();
     await clock.sleep(clock.random() * FIRST_PAUSE_MS * 2 ** (attempt - 1), signal);
-  }
-}
-
-/** Tells the router how far the upload is, and learns from its answer that nobody waits any more. */
-class Progress {
-  readonly #report: () => void;
-  readonly #timer: NodeJS.Timeout;
-  #bytesDone = 0;
-
-  constructor(requestId: string, totalSize: number, context: RequestContext, stop: AbortController) {
-    let isReporting = false;
-    this.#report = () => {
-      if (isReporting) return;
-      isReporting = true;
-      const progress = { request_id: requestId, bytes_done: this.#bytesDone, total_size: totalSize };
-      context.router
-        .postProgress(progress, context.signal)
-        .catch((error: unknown) => {
-          if (isGone(error)) stop.abort(error);
-          else context.logger.debug({ err: error }, 'the progress of an upload was not reported');
-        })
-        .finally(() => {
-          isReporting = false;
-        });
-    };
-    this.#timer = setInterval(this.#report, PROGRESS_INTERVAL_MS);
-    this.#report();
-  }
-
-  add(bytes: number): void {
-    this.#bytesDone += bytes;
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
   }
 }

@@ -12,7 +12,7 @@ import type { Link } from '../links/link.ts';
 const DIGEST_TIMEOUT_MS = 3_600_000;
 
 /** A question to a connector that is answered with JSON alone. */
-export interface Question<T> {
+interface Question<T> {
   readonly mac: Mac;
   /** The id to ask under; one of its own by default. */
   readonly id?: string;
@@ -31,7 +31,7 @@ export interface Question<T> {
  * @throws {RelayError} not_supported when it did not say that it can; connector_failed when the answer is not one;
  * whatever ended the exchange.
  */
-export function ask<T>(context: Context, question: Question<T>): Promise<T> {
+function ask<T>(context: Context, question: Question<T>): Promise<T> {
   const id = question.id ?? createRequestId(context.routerId);
   return new Promise<T>((resolve, reject) => {
     const exchange = context.dispatcher.submit({

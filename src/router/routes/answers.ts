@@ -84,9 +84,10 @@ export const answerRoutes: Route[] = [
       sendReceipt(call, { request_id: id, next_offset: nextOffset });
       return;
     }
+    const begunAt = performance.now();
     const body = await readJson(call.request, streamChunk, MAX_JSON_CHUNK_BYTES);
     const exchange = context.dispatcher.find(body.request_id);
-    const nextOffset = await transferOf(exchange).chunk(body.offset, decodeData(body.data, body.encoding));
+    const nextOffset = await transferOf(exchange).chunk(body.offset, decodeData(body.data, body.encoding), begunAt);
     sendReceipt(call, { request_id: body.request_id, next_offset: nextOffset });
   }),
 

@@ -51,9 +51,8 @@ export class RouteTable {
 }
 
 function compile(path: string): RegExp {
-  const source = path.replace(
-    /\{(\w+)(\.\.\.)?\}/g,
-    (_, name: string, rest?: string) => `(?<${name}>${rest ? '.+' : '[^/]+'})`,
+  const source = path.replace(/\{(\w+)(\.\.\.)?\}|[.*+?^$|()[\]\\]/g, (literal, name?: string, rest?: string) =>
+    name === undefined ? `\\${literal}` : `(?<${name}>${rest ? '.+' : '[^/]+'})`,
   );
   return new RegExp(`^${source}$`);
 }

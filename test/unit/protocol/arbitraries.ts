@@ -43,24 +43,21 @@ const characters = (alphabet: string): fc.Arbitrary<string> => fc.constantFrom(.
 export const count = fc.maxSafeNat();
 export const requestId = fc.stringMatching(/^[A-Za-z0-9_-]{1,128}$/);
 export const macBytes = fc.uint8Array({ minLength: 6, maxLength: 6 });
-export const mac = macBytes.map(
-  (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('-') as Mac,
-);
+const mac = macBytes.map((bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('-') as Mac);
 export const datasetName = fc
   .array(fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }), { minLength: 1, maxLength: 5 })
   .map((parts) => parts.join('/'))
   .filter((name) => !(parseDatasetName(name) instanceof RelayError)) as fc.Arbitrary<DatasetName>;
-export const etag = fc.stringMatching(/^"[\x21\x23-\x7e\x80-\xff]{0,60}"$/);
+const etag = fc.stringMatching(/^"[\x21\x23-\x7e\x80-\xff]{0,60}"$/);
 export const digest = fc
   .uint8Array({ minLength: 32, maxLength: 32 })
   .map((bytes) => `sha-256=:${Buffer.from(bytes).toString('base64')}:`);
 export const timestamp = fc
   .date({ min: new Date('0001-01-01T00:00:00Z'), max: new Date('9999-12-31T23:59:59Z'), noInvalidDate: true })
   .map((date) => date.toISOString());
-export const contentType = fc.stringMatching(/^[a-z]{1,10}\/[a-z0-9.+-]{1,10}(; charset=[a-z0-9-]{1,8})?$/);
-export const httpUrl = fc.webUrl({ withQueryParameters: true, withFragments: true });
-export const encoding = fc.constantFrom('utf8' as const, 'base64' as const);
-export const base64 = fc.string({ unit: characters(BASE64), maxLength: 80 });
+const contentType = fc.stringMatching(/^[a-z]{1,10}\/[a-z0-9.+-]{1,10}(; charset=[a-z0-9-]{1,8})?$/);
+const httpUrl = fc.webUrl({ withQueryParameters: true, withFragments: true });
+const encoding = fc.constantFrom('utf8' as const, 'base64' as const);
 export const hex = (length: number): fc.Arbitrary<string> =>
   fc.string({ unit: characters(HEX), minLength: length, maxLength: length });
 
