@@ -83,7 +83,7 @@ export class Dispatcher implements RegistryListener {
 
   linkUp(link: Link): void {
     // A copy: what is submitted meanwhile goes down the new link by itself.
-    for (const exchange of [...(this.#byMac.get(link.hello.mac) ?? [])]) {
+    for (const exchange of Array.from(this.#byMac.get(link.hello.mac) ?? [])) {
       if (exchange.state === 'waiting') this.#send(exchange, link);
       else if (exchange.state === 'sent') {
         // Written to a link that is gone, and nothing came of it: maybe it was never read.

@@ -23,7 +23,6 @@ import { type DatasetName, parseDatasetName } from '../../../src/protocol/datase
 import { RelayError } from '../../../src/protocol/errors.ts';
 import type { Mac } from '../../../src/protocol/mac.ts';
 
-const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 const HEX = '0123456789abcdef';
 
 /** Text of any code units, lone surrogates included: what a hostile peer can put into JSON. */
