@@ -37,10 +37,11 @@ export function sendError(
     return;
   }
   if (response.destroyed) return;
-  const { request_id: id, retry_after: retryAfter, size } = error.details;
-  const text = JSON.stringify(toProblem(error));
+  const { retry_after: retryAfter, size } = error.details;
+  const id = error.details.request_id ?? (response.getHeader(HEADER.requestId) as string | undefined);
+  const text = JSON.stringify(toProblem(id === undefined ? error : error.with({ request_id: id })));
   // Node forbids a second answer on a connection whose request body was not read: it is closed after this one.
-  const unread = !request.complete;
+  const unread = !request.complete && hasBody(request);
   for (const name of response.getHeaderNames()) response.removeHeader(name);
   response.writeHead(error.status, {
     'Content-Type': PROBLEM_TYPE,
@@ -61,4 +62,9 @@ export function sendError(
 /** JSON as a header may carry it: what is not ASCII is written as JSON's own escapes. */
 function toAscii(json: string): string {
   return json.replace(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** Whether a body was announced (RFC 9112 §6.3). */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }

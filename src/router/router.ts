@@ -6,7 +6,9 @@ import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
 import { RouterMetrics } from '../observability/metrics.ts';
 import { CLOSE } from '../protocol/close-codes.ts';
 import { RelayError } from '../protocol/errors.ts';
+import { HEADER } from '../protocol/headers.ts';
 import { parseMac } from '../protocol/mac.ts';
+import { createRequestId } from '../protocol/request-id.ts';
 import { Access } from './access.ts';
 import { BaseUrl } from './base-url.ts';
 import { BufferBudget } from './buffer-budget.ts';
@@ -175,6 +177,8 @@ export class Router {
         await this.#store.serve(request, response, search === '' ? path : `${path}?${search}`);
         return;
       }
+      const id = createRequestId(this.#context.routerId);
+      response.setHeader(HEADER.requestId, id);
       const match = this.#routes.find(request.method ?? 'GET', path);
       access.check(request, match.kind === 'route' ? match.route.scope : 'app');
       if (match.kind === 'none') throw new RelayError('not_found', `there is nothing at ${path}`);
@@ -188,6 +192,7 @@ export class Router {
         response,
         params: match.params,
         query: new URLSearchParams(search),
+        id,
       });
     } catch (thrown) {
       const error = RelayError.from(thrown);
@@ -292,6 +297,6 @@ function openStateDir(directory: string): void {
 function refuseUpgrade(socket: Socket, error: RelayError): void {
   const text = JSON.stringify(toProblem(error));
   socket.end(
-    `HTTP/1.1 ${error.status} ${error.code}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+    `HTTP/1.1 ${error.status} ${error.code}\r\nConnection: close\r\nUpgrade: websocket\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
   );
 }

@@ -3,6 +3,8 @@ export default class ClosingLine {
   onRunComplete(_contexts, results) {
     const failed = results.numFailedTests + results.numRuntimeErrorTestSuites;
     const skipped = results.numPendingTests > 0 ? `, ${results.numPendingTests} skipped` : '';
-    process.stdout.write(`\n${results.numPassedTests} passed, ${failed} failed${skipped}\n`);
+    const line = `\n${results.numPassedTests} passed, ${failed} failed${skipped}\n`;
+    // After what the other reporters have to say.
+    process.once('exit', () => process.stdout.write(line));
   }
 }

@@ -45,6 +45,7 @@ export const answerDigest: Handler<'digest'> = async (command, context) => {
   const progress = new Progress(command.request_id, size, { ...context, signal }, stop);
   try {
     const digest = await digests.compute(dataset, signal, (count) => progress.add(count));
+    progress.stop();
     await router.postResult({ request_id: command.request_id, digest, size, etag }, signal);
   } finally {
     progress.stop();

@@ -8,6 +8,7 @@ export class Progress {
   readonly #report: () => void;
   readonly #timer: NodeJS.Timeout;
   #bytesDone = 0;
+  #isOver = false;
 
   constructor(requestId: string, totalSize: number, context: RequestContext, stop: AbortController) {
     let isReporting = false;
@@ -18,7 +19,8 @@ export class Progress {
       context.router
         .postProgress(progress, context.signal)
         .catch((error: unknown) => {
-          if (isGone(error)) stop.abort(error);
+          // A report that arrives after the result finds the request gone too, and must not stop the result.
+          if (isGone(error) && !this.#isOver) stop.abort(error);
           else context.logger.debug({ err: error }, 'progress was not reported');
         })
         .finally(() => {
@@ -33,7 +35,9 @@ export class Progress {
     this.#bytesDone += bytes;
   }
 
+  /** Ends the reports; call it before the result is sent. */
   stop(): void {
+    this.#isOver = true;
     clearInterval(this.#timer);
   }
 }

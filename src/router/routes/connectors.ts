@@ -1,8 +1,6 @@
 import { parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
-import { HEADER } from '../../protocol/headers.ts';
 import { MAX_LIST_LIMIT } from '../../protocol/limits.ts';
-import { createRequestId } from '../../protocol/request-id.ts';
 import { askList, askStat } from '../patterns/catalog.ts';
 import { DATASET_HEADERS } from '../patterns/streaming.ts';
 import { sendJson } from '../reply.ts';
@@ -33,8 +31,7 @@ export const connectorRoutes: Route[] = [
     handle(context, { response, params }) {
       const mac = readMac(params);
       const info = context.registry.describe(mac);
-      if (info === undefined)
-        throw new RelayError('connector_not_found', `no connector with the MAC address ${mac} was ever connected here`);
+      if (info === undefined) throw neverSeen(mac);
       sendJson(response, 200, info);
     },
   },
@@ -45,6 +42,7 @@ export const connectorRoutes: Route[] = [
     async handle(context, call) {
       const mac = readMac(call.params);
       const page = readPage(call.query);
+      if (context.registry.describe(mac) === undefined) throw neverSeen(mac);
       const { datasets, next } = await askList(context, mac, page, goneSignal(call));
       sendPage(call.response, `/connectors/${mac}/datasets`, { datasets }, page.limit, next);
     },
@@ -57,13 +55,18 @@ export const connectorRoutes: Route[] = [
       const mac = readMac(call.params);
       const dataset = parseDatasetName(call.params['path'] ?? '');
       if (dataset instanceof RelayError) throw dataset;
-      const id = createRequestId(context.routerId);
-      call.response.setHeader(HEADER.requestId, id);
-      const { size, etag, mtime, content_type } = await askStat(context, mac, dataset, goneSignal(call), id);
+      const link = context.registry.findLink(mac);
+      if (link !== undefined && !link.hello.capabilities.has('stat')) {
+        // Nobody can say without reading it, and HEAD reads nothing: what is not known is left out.
+        call.response.writeHead(200, { ...DATASET_HEADERS, 'Accept-Ranges': 'none' }).end();
+        return;
+      }
+      const { size, etag, mtime, content_type } = await askStat(context, mac, dataset, goneSignal(call), call.id);
       call.response.writeHead(200, {
         ...DATASET_HEADERS,
         'Content-Type': content_type ?? 'application/octet-stream',
         'Content-Length': size,
+        'Accept-Ranges': 'none',
         ...(etag !== undefined && { ETag: etag }),
         ...(mtime !== undefined && { 'Last-Modified': new Date(mtime).toUTCString() }),
       });
@@ -71,6 +74,9 @@ export const connectorRoutes: Route[] = [
     },
   },
 ];
+
+const neverSeen = (mac: string): RelayError =>
+  new RelayError('connector_not_found', `no connector with the MAC address ${mac} was ever connected here`);
 
 function readPage(query: URLSearchParams): { limit: number; cursor?: string } {
   const limit = query.get('limit') ?? String(DEFAULT_LIST_LIMIT);

@@ -3,7 +3,6 @@ import { datasetRequest, type DigestAnswer } from '../../protocol/app.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { MAX_CONTROL_BODY_BYTES } from '../../protocol/limits.ts';
-import { createRequestId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
 import { buffer } from '../patterns/buffering.ts';
 import { askDigest } from '../patterns/catalog.ts';
@@ -82,13 +81,12 @@ function request(
       const wantDigest = wantsDigest(call.request.headers['want-repr-digest']);
       const canOutlive = (kind === 'offload' || kind === 'digest') && readAsyncWait(call) !== undefined;
       const record = context.requests.open({
-        id: createRequestId(context.routerId),
+        id: call.id,
         kind,
         mac,
         dataset,
         keep: canOutlive || wantDigest,
       });
-      call.response.setHeader(HEADER.requestId, record.id);
       if (!canOutlive) {
         call.response.once('close', () => {
           if (!call.response.writableFinished) record.cancel('the app went away');

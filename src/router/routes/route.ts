@@ -10,6 +10,8 @@ export interface Call {
   /** The parts of the path that the pattern names, decoded. */
   readonly params: Readonly<Record<string, string>>;
   readonly query: URLSearchParams;
+  /** The request's id, which every answer to an app carries. */
+  readonly id: string;
 }
 
 /** An endpoint: a method, a path pattern with `{name}` for a part and `{name...}` for the rest, and who may use it. */

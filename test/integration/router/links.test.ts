@@ -182,6 +182,9 @@ describe('links', () => {
     expect((await call(router.url, 'GET', `/${next}`)).json()).toMatchObject({
       connectors: [{ mac: '00-00-00-00-00-0b' }],
     });
+    for (const path of ['/connectors/000000000009', '/connectors/000000000009/datasets']) {
+      expect((await call(router.url, 'GET', path)).json()).toMatchObject({ code: 'connector_not_found' });
+    }
     expect((await call(router.url, 'GET', '/connectors/000000000009')).json()).toMatchObject({
       code: 'connector_not_found',
     });

@@ -117,6 +117,7 @@ describe('refusals', () => {
     ['X-Forwarded-For', { 'X-Forwarded-For': '1.2.3.4' }],
     ['Forwarded', { Forwarded: 'for=1.2.3.4' }],
     ['Via', { Via: '1.1 proxy' }],
+    ['any X-Forwarded header', { 'X-Forwarded-Prefix': '/relay' }],
     ['a foreign Origin', { Origin: 'https://evil.example' }],
     ['an opaque Origin', { Origin: 'null' }],
   ])('403 without tokens for %s', async (_, headers) => {
@@ -188,5 +189,33 @@ describe('refusals', () => {
     expect(text).toMatch(/^relay_requests_total\{pattern="sync",code="ok"\} 1$/m);
     expect(text).toMatch(/^relay_connectors\{state="online"\} 1$/m);
     expect(text).not.toContain(MAC);
+  });
+});
+
+describe('every answer to an app', () => {
+  test.each([
+    ['GET', '/connectors'],
+    ['GET', '/connectors/not-a-mac'],
+    ['GET', '/nothing'],
+    ['DELETE', '/connectors'],
+    ['HEAD', `/connectors/${MAC}/datasets/x`],
+  ])('carries a request id: %s %s', async (method, path) => {
+    await using router = await startRouter();
+    const { headers } = await call(router.url, method, path);
+    expect(headers['relay-request-id']).toMatch(/^[0-9a-f]{8}-[0-9a-f]{32}$/);
+  });
+
+  test('leaves a kept-alive connection open after a refused GET', async () => {
+    await using router = await startRouter();
+    const two =
+      'GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n';
+    expect((await speak(router.url, two)).text).toMatch(/ 404 [^]* 200 OK/);
+  });
+
+  test('leaves out of HEAD what a plain connector cannot say', async () => {
+    await using router = await startRouter();
+    await using _node = await PlainConnector.connect(router.url);
+    const got = await call(router.url, 'HEAD', `/connectors/${MAC}/datasets/x`);
+    expect([got.status, got.headers['content-length'], got.headers['accept-ranges']]).toEqual([200, undefined, 'none']);
   });
 });

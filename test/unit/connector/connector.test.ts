@@ -201,11 +201,11 @@ describe('over many requests and reconnects', () => {
     const round = async (): Promise<void> => {
       for (const command of ['get_dataset', 'get_dataset_stream', 'stat', 'list', 'digest', 'get_dataset_missing']) {
         scene.command(command, { limit: 10 });
-        const post = await scene.router.nextPost();
+        const post = await scene.nextAnswer();
         await post.body();
         post.reply(200, {});
         if (command !== 'get_dataset_stream') continue;
-        const complete = await scene.router.nextPost();
+        const complete = await scene.nextAnswer();
         await complete.body();
         complete.reply(200, {});
       }

@@ -2,6 +2,8 @@ import { rename } from 'node:fs/promises';
 import { describe, expect, test } from '@jest/globals';
 import { result } from '../../../../src/protocol/answers.ts';
 import { decodeValue, unwrap } from '../../../../src/protocol/codec.ts';
+import { until } from '../support-connector.ts';
+import { problem } from '../support-router.ts';
 import { Scene } from './support-scene.ts';
 
 describe('the catalog', () => {
@@ -37,16 +39,34 @@ describe('the catalog', () => {
     expect(pages).toEqual([['a', 'b/c', 'b/d'], ['e']]);
   });
 
-  test('gives the digest of the whole', async () => {
+  test('tells at once that it reads for a digest, then gives that of the whole', async () => {
     await using scene = await Scene.open({ file: 'abc' });
     const id = scene.command('digest');
-    const post = await scene.router.nextPost();
-    expect(await post.json()).toEqual({
+    const progress = await scene.router.nextPost();
+    expect(progress.path).toBe('datasets/offload/progress');
+    expect(await progress.json()).toEqual({ request_id: id, bytes_done: 0, total_size: 3 });
+    progress.reply(200);
+    expect(await (await scene.router.nextPost()).json()).toEqual({
       request_id: id,
       digest: 'sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:',
       size: 3,
       etag: expect.any(String),
     });
+  });
+
+  test('is not stopped by a report of progress that comes after its result', async () => {
+    await using scene = await Scene.open({ file: 'abc' });
+    const id = scene.command('digest');
+    const [progress, answer] = [await scene.router.nextPost(), await scene.router.nextPost()];
+    expect([progress.path, answer.path]).toEqual(['datasets/offload/progress', 'datasets/result']);
+    progress.reply(410, problem('request_gone'));
+    // The answer to it has been read once the connection carries another request.
+    scene.command('stat');
+    const stat = await scene.router.nextPost();
+    stat.reply(200);
+    answer.reply(200, { request_id: id });
+    await until(() => scene.running.log.filter(({ msg }) => msg === 'done').length === 2);
+    expect(scene.running.log.some(({ msg }) => /nobody waits/.test(msg))).toBe(false);
   });
 
   test('tells a directory that is gone from a dataset that is', async () => {

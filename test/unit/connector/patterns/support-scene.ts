@@ -1,6 +1,6 @@
 import { RunningConnector } from '../support-connector.ts';
 import { Sandbox } from '../support-dir.ts';
-import { type FakeLink, FakeRouter } from '../support-router.ts';
+import { type FakeLink, type FakePost, FakeRouter } from '../support-router.ts';
 import type { ConnectorOptions } from '../../../../src/connector/connector.ts';
 
 /** A connector on a link, with the router's side in the hands of the test. */
@@ -30,6 +30,16 @@ export class Scene implements AsyncDisposable {
     const id = `r${++this.#id}`;
     this.link.send({ command, request_id: id, dataset_name: 'file', ...fields });
     return id;
+  }
+
+  /** The next POST that is no report of progress; those are answered. */
+  async nextAnswer(): Promise<FakePost> {
+    for (;;) {
+      const post = await this.router.nextPost();
+      if (post.path !== 'datasets/offload/progress') return post;
+      await post.body();
+      post.reply(200);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
