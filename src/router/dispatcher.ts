@@ -28,7 +28,7 @@ export class Dispatcher implements RegistryListener {
   readonly #live = new Map<string, Exchange>();
   readonly #byMac = new Map<Mac, Set<Exchange>>();
   readonly #ended = new Map<string, EndedExchange>();
-  readonly #whenIdle: (() => void)[] = [];
+  readonly #idleWaiters: (() => void)[] = [];
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -76,7 +76,7 @@ export class Dispatcher implements RegistryListener {
   async whenIdle(): Promise<void> {
     if (this.#live.size > 0) {
       await new Promise<void>((resolve) => {
-        this.#whenIdle.push(resolve);
+        this.#idleWaiters.push(resolve);
       });
     }
   }
@@ -181,6 +181,6 @@ export class Dispatcher implements RegistryListener {
       const link = this.#registry.findLinkOf(exchange.mac);
       if (link?.hello.capabilities.has('cancel')) link.send({ command: 'cancel', request_id: exchange.id });
     }
-    if (this.#live.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
+    if (this.#live.size === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 }
