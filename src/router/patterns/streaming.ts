@@ -67,7 +67,8 @@ class ResponseSink implements Sink {
   /** Bytes still to be written when the length was declared; undefined in a chunked response. */
   #left: number | undefined;
   #held: Buffer | undefined;
-  #wakeUp: (() => void) | undefined;
+  /** Bodies that wait for the app to read: a resent chunk may wait beside the one that it repeats. */
+  readonly #waiting: (() => void)[] = [];
   #trailer = false;
   /** The connector was asked for a digest, and will give it at the end. */
   expectDigest = false;
@@ -79,8 +80,7 @@ class ResponseSink implements Sink {
     this.#request = request;
     this.#response = response;
     const wakeUp = (): void => {
-      this.#wakeUp?.();
-      this.#wakeUp = undefined;
+      for (const resume of this.#waiting.splice(0)) resume();
     };
     response.on('drain', wakeUp);
     response.on('close', wakeUp);
@@ -133,7 +133,7 @@ class ResponseSink implements Sink {
   async drained(): Promise<void> {
     if (this.#response.destroyed || !this.#response.writableNeedDrain) return;
     await new Promise<void>((resolve) => {
-      this.#wakeUp = resolve;
+      this.#waiting.push(resolve);
     });
   }
 

@@ -303,6 +303,31 @@ describe('pattern B', () => {
     });
   });
 
+  test('answers every chunk that waits for an app that does not read, also one that was sent again', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: 'offset' });
+    const { response, answer } = ask(router.url, STREAM);
+    const { request_id } = await node.next();
+    const size = 32 * 1024 * 1024;
+    await node.post(INIT, { request_id, total_size: size + 2 });
+    await node.post(CHUNK, { request_id, offset: 0, data: 'x' });
+    const message = await response;
+    message.pause();
+    const piece = 'x'.repeat(4 * 1024 * 1024);
+    const replies: Promise<unknown>[] = [];
+    for (let offset = 1; offset < size; offset += piece.length) {
+      replies.push(node.post(CHUNK, { request_id, offset, data: piece }));
+      await untilTaken(router.url, request_id, offset + piece.length);
+    }
+    // Two more wait beside each other: new bytes, and the same again with one more.
+    replies.push(node.post(CHUNK, { request_id, offset: size, data: 'xx' }));
+    replies.push(node.post(CHUNK, { request_id, offset: size - 1, data: 'xxx' }));
+    message.resume();
+    for (const reply of await Promise.all(replies)) expect(reply).toMatchObject({ status: 200 });
+    await node.post(COMPLETE, { request_id, total_size: size + 2 });
+    expect((await answer).bytes.length).toBe(size + 2);
+  });
+
   test('counts no silence while the app does not read, and slows the connector down', async () => {
     await using router = await startRouter({ silenceTimeoutMs: 200 });
     await using node = await PlainConnector.connect(router.url, { capabilities: 'binary, offset' });
@@ -326,4 +351,9 @@ describe('pattern B', () => {
 
 function deadline(ms: number): Promise<string> {
   return new Promise((resolve) => setTimeout(() => resolve('deadline'), ms));
+}
+
+/** Resolves once the router has taken in the bytes before `offset`. */
+async function untilTaken(url: string, id: string, offset: number): Promise<void> {
+  while (((await call(url, 'GET', `/requests/${id}`)).json()['bytes_done'] as number) < offset);
 }
