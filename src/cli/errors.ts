@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import { EXIT, type ErrorCode, RelayError } from '../protocol/errors.ts';
+import { escapeForTerminal } from './escape.ts';
 
 /** Errors that a command has told in a way of its own. */
 const reported = new WeakSet<Error>();
@@ -30,7 +31,7 @@ interface ReportOptions {
 export function reportError(thrown: unknown, stderr: Writable, { command, debug = false }: ReportOptions = {}): number {
   const error = isSystemError(thrown) ? undefined : RelayError.from(thrown);
   if (thrown instanceof Error && reported.has(thrown)) return error?.exitCode ?? EXIT.failed;
-  const lines = [`relay: ${escapeControls(messageOf(thrown, error))}`];
+  const lines = [`relay: ${escapeLines(messageOf(thrown, error))}`];
   const hint =
     error?.code === 'usage' ? `Try \`relay${command ? ` ${command}` : ''} --help\`.` : HINTS[error?.code ?? 'usage'];
   if (hint) lines.push(hint);
@@ -49,17 +50,13 @@ function isSystemError(thrown: unknown): boolean {
   return thrown instanceof Error && !(thrown instanceof RelayError) && 'syscall' in thrown && 'code' in thrown;
 }
 
-function escapeControls(text: string): string {
-  // Everything that moves the cursor, hides or reorders text; line breaks are kept for messages of several lines.
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
-    character === '\n' ? character : `\\u{${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}}`,
-  );
-}
+/** Escaped line by line: messages and stacks have several. */
+const escapeLines = (text: string): string => text.split('\n').map(escapeForTerminal).join('\n');
 
 function stacksOf(thrown: unknown): string[] {
   const stacks: string[] = [];
   for (let each = thrown; each instanceof Error && stacks.length < 10; each = each.cause) {
-    stacks.push(`${stacks.length > 0 ? 'caused by ' : ''}${escapeControls(each.stack ?? each.message)}`);
+    stacks.push(`${stacks.length > 0 ? 'caused by ' : ''}${escapeLines(each.stack ?? each.message)}`);
   }
   return stacks;
 }

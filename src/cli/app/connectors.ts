@@ -2,7 +2,7 @@ import type { ConnectorInfo } from '../../index.ts';
 import { addOptions } from '../flags.ts';
 import type { CommandContext } from '../io.ts';
 import { type AppCommand, COMMON_OPTIONS } from './arguments.ts';
-import { escapeForTerminal } from './escape.ts';
+import { escapeForTerminal } from '../escape.ts';
 import { formatSince, formatTable } from './format.ts';
 import { print } from './output.ts';
 import { runSession, type Session } from './session.ts';

@@ -3,7 +3,7 @@ import type { DatasetInfo } from '../../index.ts';
 import { addOptions } from '../flags.ts';
 import type { CommandContext } from '../io.ts';
 import { type AppCommand, addMacArgument, COMMON_OPTIONS } from './arguments.ts';
-import { escapeForTerminal } from './escape.ts';
+import { escapeForTerminal } from '../escape.ts';
 import { formatTime } from './format.ts';
 import { print } from './output.ts';
 import { runSession, type Session } from './session.ts';

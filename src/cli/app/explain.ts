@@ -1,6 +1,6 @@
 import { type RelayClient, RelayError } from '../../index.ts';
 import { parseMac } from '../../protocol/mac.ts';
-import { escapeForTerminal } from './escape.ts';
+import { escapeForTerminal } from '../escape.ts';
 import { formatSince } from './format.ts';
 import { NearestNames } from './nearest.ts';
 

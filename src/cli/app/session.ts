@@ -5,7 +5,7 @@ import { readCertificates } from '../certificates.ts';
 import { flagsOf } from '../flags.ts';
 import type { CommandContext, Io } from '../io.ts';
 import { openConnections } from './dispatcher.ts';
-import { escapeForTerminal } from './escape.ts';
+import { escapeForTerminal } from '../escape.ts';
 import { explainError } from './explain.ts';
 import { formatDuration } from './format.ts';
 import { markReported } from '../errors.ts';

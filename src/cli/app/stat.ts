@@ -1,7 +1,7 @@
 import { addOptions } from '../flags.ts';
 import type { CommandContext } from '../io.ts';
 import { type AppCommand, addDatasetArguments, COMMON_OPTIONS } from './arguments.ts';
-import { escapeForTerminal } from './escape.ts';
+import { escapeForTerminal } from '../escape.ts';
 import { formatBytes, formatTime } from './format.ts';
 import { print } from './output.ts';
 import { runSession, type Session } from './session.ts';

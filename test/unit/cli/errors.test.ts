@@ -40,6 +40,6 @@ describe('errors become words and an exit code', () => {
 
   test('no name writes to the terminal', () => {
     const { text } = report(new RelayError('dataset_not_found', 'no "a\u001b]0;pwned\u0007\u202etxt.csv"\rxy'));
-    expect(text).toBe('relay: no "a\\u{001b}]0;pwned\\u{0007}\\u{202e}txt.csv"\\u{000d}xy\n');
+    expect(text).toBe('relay: no "a\\x1b]0;pwned\\x07\\u{202e}txt.csv"\\x0dxy\n');
   });
 });

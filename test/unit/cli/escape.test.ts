@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { assert, property, string } from 'fast-check';
-import { escapeForTerminal } from '../../../../src/cli/app/escape.ts';
+import { escapeForTerminal } from '../../../src/cli/escape.ts';
 
 test.each([
   ['\u001b[31mred\u001b[0m', String.raw`\x1b[31mred\x1b[0m`],
