@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { closeAfterEarlyAnswer, resetConnection } from '../http/connection.ts';
 import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
 import { type ByteRange, formatContentRange, parseRange } from '../http/range.ts';
 import { RelayError } from '../protocol/errors.ts';
@@ -30,8 +31,6 @@ export const partPath = (uploadId: string, partNumber: number): string => `/stor
 
 const OBJECT = /^\/store\/objects\/([^?]+)$/;
 const PART = /^\/store\/uploads\/([A-Za-z0-9_-]{1,64})\/([1-9]\d{0,4})$/;
-/** How long a sender may go on sending after it was refused, so that it can read the answer before the connection ends. */
-const LINGER_MS = 2_000;
 
 const COMMON_HEADERS = {
   'Cache-Control': 'private, no-store',
@@ -58,7 +57,7 @@ export async function handleStoreRequest(
     const error = fromFileError(thrown);
     if (error.code === 'internal') store.logger.error({ err: thrown }, 'the file store failed');
     else if (error.status >= 500) store.logger.warn({ err: error }, 'a request to the file store failed');
-    if (error.code === 'transfer_interrupted' || response.headersSent) cutConnection(request);
+    if (error.code === 'transfer_interrupted' || response.headersSent) resetConnection(request.socket);
     else refuse(request, response, error);
   }
 }
@@ -125,7 +124,7 @@ async function giveObject(
   filename: string | undefined,
 ): Promise<void> {
   const object = await store.openObject(key);
-  const untrack = store.track(() => cutConnection(request));
+  const untrack = store.track(() => resetConnection(request.socket));
   try {
     store.noteRead(key);
     const range = selectPart(request, response, object);
@@ -189,24 +188,9 @@ function refuse(request: IncomingMessage, response: ServerResponse, error: Relay
   setCommonHeaders(response);
   response.writeHead(error.status, { 'Content-Type': PROBLEM_TYPE, 'Content-Length': body.length });
   response.end(request.method === 'HEAD' ? undefined : body);
-  if (request.complete) return;
-  // Closing at once would reset the connection, and the answer be lost with it.
-  const linger = setTimeout(() => request.socket.destroy(), LINGER_MS);
-  linger.unref();
-  const settle = () => clearTimeout(linger);
-  request.once('end', settle).once('close', settle).resume();
+  if (!request.complete) closeAfterEarlyAnswer(request);
 }
 
 function setCommonHeaders(response: ServerResponse): void {
   for (const [name, value] of Object.entries(COMMON_HEADERS)) response.setHeader(name, value);
-}
-
-/** Ends a connection so that nothing that was sent on it looks whole: by a reset where the socket can. */
-function cutConnection({ socket }: IncomingMessage): void {
-  try {
-    socket.resetAndDestroy();
-  } catch {
-    // Only a bare TCP socket can be reset; under TLS the missing close_notify tells.
-    socket.destroy();
-  }
 }
