@@ -147,7 +147,9 @@ export class Dispatcher implements RegistryListener {
 
   #wait(exchange: Exchange): void {
     const seen = this.#registry.lastSeen(exchange.mac);
-    const left = seen === undefined ? 0 : seen + this.#options.reconnectWaitMs - Date.now();
+    const { reconnectWaitMs } = this.#options;
+    // Never longer than that, also where the clock was set back since.
+    const left = seen === undefined ? 0 : Math.min(reconnectWaitMs, seen + reconnectWaitMs - Date.now());
     if (left <= 0) exchange.fail(this.#offline(exchange.mac));
     else exchange.setDeadline(left, () => this.#offline(exchange.mac));
   }

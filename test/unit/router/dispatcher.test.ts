@@ -241,6 +241,14 @@ describe('a command that was written to a link that is gone', () => {
     expect(errors).toMatchObject([{ code: 'request_timeout' }]);
   });
 
+  test('waits no longer because the clock was set back by a day', () => {
+    lose(connect());
+    jest.setSystemTime(Date.now() - 86_400_000);
+    const { errors } = submit('a');
+    jest.advanceTimersByTime(RECONNECT_WAIT_MS);
+    expect(errors).toMatchObject([{ code: 'connector_offline' }]);
+  });
+
   test('fails as offline when nobody comes back', () => {
     const link = connect();
     const { errors } = submit('a');
