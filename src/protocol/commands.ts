@@ -38,7 +38,6 @@ const getDatasetOffload = z.object({
   command: z.literal('get_dataset_offload'),
   ...addressed,
   if_match: etag.optional(),
-  want_digest: z.boolean().optional(),
   upload: uploadTarget,
 });
 const stat = z.object({ command: z.literal('stat'), ...addressed });

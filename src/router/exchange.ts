@@ -52,6 +52,8 @@ export class Exchange {
   arriving = 0;
   /** The first reply to each kind of POST, for when it is sent again. */
   readonly receipts = new Map<string, Receipt>();
+  /** POSTs of each kind that are being taken in: one sent again meanwhile waits for the first. */
+  readonly underWay = new Map<string, Promise<number | undefined>>();
   error: RelayError | undefined;
   /** The connector itself reported the failure, so it need not be told to stop. */
   failedByConnector = false;

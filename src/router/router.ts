@@ -180,6 +180,8 @@ export class Router {
       const id = createRequestId(this.#context.routerId);
       response.setHeader(HEADER.requestId, id);
       const match = this.#routes.find(request.method ?? 'GET', path);
+      // A connector's POST belongs to the request that it answers, which its body names.
+      if (match.kind === 'route' && match.route.scope === 'connector') response.removeHeader(HEADER.requestId);
       access.check(request, match.kind === 'route' ? match.route.scope : 'app');
       if (match.kind === 'none') throw new RelayError('not_found', `there is nothing at ${path}`);
       if (match.kind === 'wrong_method') {

@@ -73,12 +73,6 @@ export class HttpServer {
     return `${this.#secure ? 'https' : 'http'}://${host}:${port}`;
   }
 
-  /** Takes no new connection; idle ones are closed. */
-  stopListening(): void {
-    this.#server.close();
-    this.#server.closeIdleConnections();
-  }
-
   /** Ends every connection. Resolves when the last one is gone. */
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => {

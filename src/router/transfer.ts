@@ -59,14 +59,6 @@ export class Transfer {
     return this.#nextOffset;
   }
 
-  get totalSize(): number | undefined {
-    return this.#meta?.totalSize;
-  }
-
-  get etag(): string | undefined {
-    return this.#meta?.etag;
-  }
-
   /**
    * The first one fixes size and entity tag; a later one must agree with it.
    * @throws {RelayError} dataset_changed (and the exchange fails) when it does not.

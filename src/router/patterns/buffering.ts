@@ -3,13 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import type { SyncAnswer } from '../../protocol/app.ts';
 import { RelayError } from '../../protocol/errors.ts';
-import { HEADER } from '../../protocol/headers.ts';
 import type { BufferBudget } from '../buffer-budget.ts';
 import type { Context } from '../context.ts';
+import { DATASET_HEADERS, type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
 import { sendError, sendJson } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { type Sink, Transfer, type TransferMeta } from '../transfer.ts';
-import { DATASET_HEADERS } from './streaming.ts';
 
 /** Up to this size the answer is made in one piece. */
 const ONE_PIECE_BYTES = 1024 * 1024;
@@ -70,13 +69,6 @@ export function buffer(
   };
 }
 
-interface Known {
-  totalSize?: number;
-  etag?: string;
-  digest?: string;
-  lastModified?: string;
-}
-
 class MemorySink implements Sink {
   readonly #budget: BufferBudget;
   readonly #maxBytes: number;
@@ -85,7 +77,7 @@ class MemorySink implements Sink {
   #whole: Buffer | undefined;
   #length = 0;
   #reserved = 0;
-  known: Known = {};
+  known: DatasetFacts = {};
   onBegin: () => void = () => {};
   onEnd: (bytes: Buffer) => void = () => {};
 
@@ -94,18 +86,14 @@ class MemorySink implements Sink {
     this.#maxBytes = maxBytes;
   }
 
-  begin({ totalSize, etag, digest, lastModified }: TransferMeta): void {
+  begin(meta: TransferMeta): void {
+    const { totalSize } = meta;
     if (totalSize !== undefined) {
       if (totalSize > this.#maxBytes) throw tooLargeToBuffer(totalSize, this.#maxBytes);
       this.#reserve(totalSize);
       this.#whole = Buffer.allocUnsafe(totalSize);
     }
-    this.known = {
-      ...(totalSize !== undefined && { totalSize }),
-      ...(etag !== undefined && { etag }),
-      ...(digest !== undefined && { digest }),
-      ...(lastModified !== undefined && { lastModified }),
-    };
+    this.known = readFacts(meta);
     this.onBegin();
   }
 
@@ -168,16 +156,8 @@ function prefersBytes(accept: string | undefined): boolean {
   return bytes > 0 && bytes >= quality('application/json');
 }
 
-function sendBytes(response: ServerResponse, bytes: Buffer, { etag, digest, lastModified }: Known): void {
-  response.writeHead(200, {
-    ...DATASET_HEADERS,
-    'Content-Type': 'application/octet-stream',
-    'Content-Length': bytes.length,
-    [HEADER.totalSize]: bytes.length,
-    ...(etag !== undefined && { ETag: etag }),
-    ...(lastModified !== undefined && { 'Last-Modified': new Date(lastModified).toUTCString() }),
-    ...(digest !== undefined && { [HEADER.reprDigest]: digest }),
-  });
+function sendBytes(response: ServerResponse, bytes: Buffer, facts: DatasetFacts): void {
+  response.writeHead(200, { ...datasetHeaders(facts), 'Content-Length': bytes.length });
   response.end(bytes);
 }
 
@@ -185,7 +165,7 @@ function sendText(
   request: IncomingMessage,
   response: ServerResponse,
   bytes: Buffer,
-  { etag, digest, lastModified }: Known,
+  { etag, digest, lastModified }: DatasetFacts,
 ): void {
   const encoding = isUtf8(bytes) ? 'utf8' : 'base64';
   const rest: Omit<SyncAnswer, 'status' | 'data'> = {

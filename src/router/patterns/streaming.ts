@@ -2,17 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HEADER } from '../../protocol/headers.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Context } from '../context.ts';
+import { type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
 import { sendError } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { type Sink, Transfer, type TransferMeta } from '../transfer.ts';
-
-/** Headers of every answer that carries a dataset: a plant's file is not a page of the router's. */
-export const DATASET_HEADERS = {
-  'X-Content-Type-Options': 'nosniff',
-  'Content-Security-Policy': 'sandbox',
-  'Cache-Control': 'no-store',
-  'X-Accel-Buffering': 'no',
-} as const;
 
 /**
  * Pattern B: the app's response carries the bytes while the connector sends them. The app's socket sets the pace, back
@@ -72,7 +65,7 @@ class ResponseSink implements Sink {
   #trailer = false;
   /** The connector was asked for a digest, and will give it at the end. */
   expectDigest = false;
-  known: { totalSize?: number; etag?: string; digest?: string; lastModified?: string } = {};
+  known: DatasetFacts = {};
   onBegin: () => void = () => {};
   onEnd: () => void = () => {};
 
@@ -86,7 +79,8 @@ class ResponseSink implements Sink {
     response.on('close', wakeUp);
   }
 
-  begin({ totalSize, etag, contentType, lastModified, digest }: TransferMeta): void {
+  begin(meta: TransferMeta): void {
+    const { totalSize, digest } = meta;
     const http10 = this.#request.httpVersionMinor === 0 && this.#request.httpVersionMajor === 1;
     if (http10 && totalSize === undefined) {
       throw new RelayError(
@@ -94,22 +88,12 @@ class ResponseSink implements Sink {
         'the length of this dataset is not known beforehand, so it needs HTTP/1.1',
       );
     }
-    this.known = {
-      ...(totalSize !== undefined && { totalSize }),
-      ...(etag !== undefined && { etag }),
-      ...(digest !== undefined && { digest }),
-      ...(lastModified !== undefined && { lastModified }),
-    };
+    this.known = readFacts(meta);
     this.#trailer = this.expectDigest && digest === undefined && !http10;
     if (!this.#trailer) this.#left = totalSize;
     this.#headers = {
-      ...DATASET_HEADERS,
-      'Content-Type': contentType ?? 'application/octet-stream',
+      ...datasetHeaders(this.known, meta.contentType),
       ...(this.#left !== undefined && { 'Content-Length': this.#left }),
-      ...(totalSize !== undefined && { [HEADER.totalSize]: totalSize }),
-      ...(etag !== undefined && { ETag: etag }),
-      ...(lastModified !== undefined && { 'Last-Modified': new Date(lastModified).toUTCString() }),
-      ...(digest !== undefined && { [HEADER.reprDigest]: digest }),
       ...(this.#trailer && { Trailer: HEADER.reprDigest }),
     };
     this.onBegin();

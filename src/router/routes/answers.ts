@@ -78,8 +78,11 @@ export const answerRoutes: Route[] = [
     if (id !== undefined) {
       const exchange = context.dispatcher.find(id);
       const offset = readCount(call.request, HEADER.offset);
-      const nextOffset = await arriving(context, exchange, () =>
-        transferOf(exchange).receive(call.request, offset, readMeta(call.request, false)),
+      const nextOffset = await naming(
+        id,
+        arriving(context, exchange, () =>
+          transferOf(exchange).receive(call.request, offset, readMeta(call.request, false)),
+        ),
       );
       sendReceipt(call, { request_id: id, next_offset: nextOffset });
       return;
@@ -87,7 +90,8 @@ export const answerRoutes: Route[] = [
     const begunAt = performance.now();
     const body = await readJson(call.request, streamChunk, MAX_JSON_CHUNK_BYTES);
     const exchange = context.dispatcher.find(body.request_id);
-    const nextOffset = await transferOf(exchange).chunk(body.offset, decodeData(body.data, body.encoding), begunAt);
+    const bytes = decodeData(body.data, body.encoding);
+    const nextOffset = await naming(body.request_id, transferOf(exchange).chunk(body.offset, bytes, begunAt));
     sendReceipt(call, { request_id: body.request_id, next_offset: nextOffset });
   }),
 
@@ -131,10 +135,23 @@ async function answerOnce(
     return;
   }
   const exchange = context.dispatcher.find(id);
-  const nextOffset = await take(exchange);
+  const running = exchange.underWay.get(kind);
+  if (running !== undefined) call.request.resume();
+  const taking = running ?? take(exchange);
+  exchange.underWay.set(kind, taking);
+  const nextOffset = await naming(id, taking).finally(() => exchange.underWay.delete(kind));
   const receipt: Receipt = { request_id: id, ...(nextOffset !== undefined && { next_offset: nextOffset }) };
   exchange.receipts.set(kind, receipt);
   sendReceipt(call, receipt);
+}
+
+/** What goes wrong with an answer names the request that it is for. */
+async function naming<T>(id: string, outcome: Promise<T>): Promise<T> {
+  try {
+    return await outcome;
+  } catch (error) {
+    throw RelayError.from(error).with({ request_id: id });
+  }
 }
 
 /** Follows a body while it arrives: one that breaks off may mean that its connector is gone. */

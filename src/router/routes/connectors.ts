@@ -2,7 +2,7 @@ import { parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { MAX_LIST_LIMIT } from '../../protocol/limits.ts';
 import { askList, askStat } from '../patterns/catalog.ts';
-import { DATASET_HEADERS } from '../patterns/streaming.ts';
+import { DATASET_HEADERS } from '../dataset-answer.ts';
 import { sendJson } from '../reply.ts';
 import { readMac } from './links.ts';
 import type { Call, Route } from './route.ts';

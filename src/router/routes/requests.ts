@@ -3,6 +3,7 @@ import { datasetRequest, type DigestAnswer } from '../../protocol/app.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { MAX_CONTROL_BODY_BYTES } from '../../protocol/limits.ts';
+import { readRouterId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
 import { buffer } from '../patterns/buffering.ts';
 import { askDigest } from '../patterns/catalog.ts';
@@ -161,7 +162,7 @@ function findRecord(context: Context, params: Readonly<Record<string, string>>):
   const record = context.requests.find(id);
   if (record !== undefined) return record;
   // One from before a restart may be asked for anew; so may one of another router, as far as this one knows.
-  const retryable = !id.startsWith(`${context.routerId}-`);
+  const retryable = readRouterId(id) !== context.routerId;
   throw new RelayError('request_gone', 'there is no such request; it has ended long ago, or the router was restarted', {
     details: { retryable },
   });

@@ -205,6 +205,19 @@ describe('every answer to an app', () => {
     expect(headers['relay-request-id']).toMatch(/^[0-9a-f]{8}-[0-9a-f]{32}$/);
   });
 
+  test('which is not that of a connector’s POST: its reply names the request that it answers', async () => {
+    await using router = await startRouter();
+    const gone = await call(router.url, 'POST', '/datasets/offload/progress', { 'Content-Length': 0 });
+    expect([gone.status, gone.headers['relay-request-id'], gone.json()['request_id']]).toEqual([
+      400,
+      undefined,
+      undefined,
+    ]);
+    await using node = await PlainConnector.connect(router.url);
+    const reply = await node.post('/datasets/result', { request_id: 'nobody', data: 'x' });
+    expect(reply).toMatchObject({ status: 410, body: { request_id: 'nobody' } });
+  });
+
   test('leaves a kept-alive connection open after a refused GET', async () => {
     await using router = await startRouter();
     const two =

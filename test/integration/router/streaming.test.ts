@@ -303,6 +303,29 @@ describe('pattern B', () => {
     });
   });
 
+  test.each(['bytes', 'JSON'])(
+    'gives a result in %s that is sent again meanwhile the first one’s reply',
+    async (form) => {
+      await using router = await startRouter();
+      await using node = await PlainConnector.connect(router.url);
+      const { response, answer } = ask(router.url, STREAM);
+      const { request_id } = await node.next();
+      const data = 'x'.repeat(30 * 1024 * 1024);
+      const send = (): Promise<unknown> =>
+        form === 'bytes'
+          ? node.postBytes('/datasets/result', request_id, data)
+          : node.post('/datasets/result', { request_id, data });
+      const first = send();
+      (await response).pause();
+      const second = send();
+      await untilTaken(router.url, request_id, 1);
+      (await response).resume();
+      expect(await first).toMatchObject({ status: 200, body: { next_offset: data.length } });
+      expect(await second).toEqual(await first);
+      expect((await answer).bytes.length).toBe(data.length);
+    },
+  );
+
   test('answers every chunk that waits for an app that does not read, also one that was sent again', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url, { capabilities: 'offset' });

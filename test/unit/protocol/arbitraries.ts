@@ -81,7 +81,6 @@ export const command: fc.Arbitrary<Command> = fc.oneof(
       command: fc.constant('get_dataset_offload' as const),
       ...addressed,
       if_match: etag,
-      want_digest: fc.boolean(),
       upload,
     },
     { requiredKeys: [...ADDRESS, 'upload'] },

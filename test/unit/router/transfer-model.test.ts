@@ -226,7 +226,7 @@ class Subject {
   /** No byte is wrong, missing in the middle or there twice, and an end comes only with all of them. */
   isSound(): boolean {
     const { sink, transfer, exchange } = this;
-    const whole = transfer.totalSize ?? transfer.nextOffset;
+    const whole = sink.begun[0]?.totalSize ?? transfer.nextOffset;
     return (
       sink.bytes.equals(content(0, transfer.nextOffset)) &&
       sink.begun.length <= 1 &&

@@ -50,7 +50,7 @@ describe('init', () => {
     expect(transfer.init({ totalSize: 4, etag: '"e"' })).toBe(2);
     expect(transfer.init({})).toBe(2);
     expect(sink.begun).toEqual([{ totalSize: 4, etag: '"e"', contentType: 'text/csv' }]);
-    expect(transfer).toMatchObject({ totalSize: 4, etag: '"e"', nextOffset: 2 });
+    expect(transfer.nextOffset).toBe(2);
   });
 
   test.each([{ totalSize: 5 }, { etag: '"f"' }])('that differs ends the request: %p', async (meta) => {
