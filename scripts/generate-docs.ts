@@ -13,6 +13,7 @@ const TITLES: Readonly<Record<Role, string>> = {
   router: '`relay router`',
   connector: '`relay connector`',
   app: '`relay app`',
+  token: '`relay token create`',
 };
 
 /** The generated files by their path from the root of the project. */

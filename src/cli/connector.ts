@@ -3,6 +3,7 @@ import type { Config } from '../config/options.ts';
 import { resolveConfig } from '../config/resolve.ts';
 import type { ConnectorOptions } from '../connector/options.ts';
 import { readCertificates } from './certificates.ts';
+import { tokenSource } from './credentials.ts';
 import { addOptions, flagsOf } from './flags.ts';
 import type { CommandContext } from './io.ts';
 import { runUntilSignal } from './signals.ts';
@@ -17,13 +18,15 @@ export function connectorCommand({ io, version, completing }: CommandContext): C
         completing,
       }).example('$0 connector --router http://127.0.0.1:8080 --mac cc-28-aa-01-02-03 --data-dir ./data', ''),
     handler: async (args) => {
-      const { values: config, warnings } = resolveConfig('connector', flagsOf(args), io.surroundings);
+      const { values: config, sources, warnings } = resolveConfig('connector', flagsOf(args), io.surroundings);
       const ca = readCertificates(config.ca);
       const { createLogger } = await import('../observability/logger.ts');
       const logger = createLogger({ role: 'connector', level: config.logLevel, format: config.logFormat });
       for (const warning of warnings) logger.warn(warning);
+      const given = { text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] };
+      const token = tokenSource(given, logger);
       const { Connector } = await import('../connector/connector.ts');
-      const connector = new Connector({ ...toConnectorOptions(config), ca, version, logger });
+      const connector = new Connector({ ...toConnectorOptions(config), token, ca, version, logger });
       const { mac, dataDir } = config;
       logger.info(
         { mac, router: config.router.href, data_dir: dataDir, version, pid: process.pid },
@@ -35,13 +38,16 @@ export function connectorCommand({ io, version, completing }: CommandContext): C
   };
 }
 
-function toConnectorOptions(config: Config<'connector'>): Omit<ConnectorOptions, 'ca' | 'version' | 'logger'> {
+function toConnectorOptions(
+  config: Config<'connector'>,
+): Omit<ConnectorOptions, 'token' | 'ca' | 'version' | 'logger'> {
   return {
     routerUrl: config.router,
     mac: config.mac,
     dataDir: config.dataDir,
     name: config.name,
     labels: config.label,
+    allowHttp: config.allowHttp,
     transport: config.transport,
     hidden: config.hidden,
     maxConcurrentRequests: config.maxConcurrent,

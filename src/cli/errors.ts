@@ -13,6 +13,8 @@ export function markReported(error: Error): void {
 /** What to do next, for codes whose messages cannot know it. */
 const HINTS: Partial<Record<ErrorCode, string>> = {
   router_unreachable: 'Is the router running, and is --router (RELAY_ROUTER) its address?',
+  unauthorized:
+    'Give a token of the router: --token-file, or RELAY_TOKEN. `relay token create --help` tells how one is made.',
   internal: 'This is a defect of relay. RELAY_LOG_LEVEL=debug shows where it arose.',
 };
 

@@ -2,7 +2,9 @@ import { resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
 import type { Config } from '../config/options.ts';
 import { resolveConfig } from '../config/resolve.ts';
+import type { Logger } from '../observability/logger.ts';
 import type { RouterOptions } from '../router/options.ts';
+import { openFile, secretsSource } from './credentials.ts';
 import { addOptions, flagsOf } from './flags.ts';
 import type { CommandContext } from './io.ts';
 import { runUntilSignal } from './signals.ts';
@@ -17,13 +19,21 @@ export function routerCommand({ io, version, completing }: CommandContext): Comm
         .example('$0 router', 'on this machine only, at http://127.0.0.1:8080')
         .example('$0 router --store s3://datasets/relay', 'offloading to an S3-compatible store'),
     handler: async (args) => {
-      const { values: config, warnings } = resolveConfig('router', flagsOf(args), io.surroundings);
+      const { values: config, sources, warnings } = resolveConfig('router', flagsOf(args), io.surroundings);
       const { createLogger } = await import('../observability/logger.ts');
       const logger = createLogger({ role: 'router', level: config.logLevel, format: config.logFormat });
       for (const warning of warnings) logger.warn(warning);
       const storeLocation = await storeLocationOf(config, io.surroundings.cwd);
       const { Router } = await import('../router/router.ts');
-      const router = await Router.start({ ...toRouterOptions(config), storeLocation, version, logger });
+      const given = { text: config.secret, file: config.secretFile, fileSource: sources['secretFile'] };
+      const router = await Router.start({
+        ...toRouterOptions(config),
+        secrets: secretsSource(given, logger),
+        tls: openCertificate(config, logger),
+        storeLocation,
+        version,
+        logger,
+      });
       await runUntilSignal(router, io.signals, logger);
     },
   };
@@ -36,13 +46,21 @@ async function storeLocationOf({ store }: Config<'router'>, cwd: string): Promis
   return parseStoreLocation(directory === undefined ? store : `file:${resolve(cwd, directory)}`);
 }
 
-function toRouterOptions(config: Config<'router'>): Omit<RouterOptions, 'storeLocation' | 'version' | 'logger'> {
-  const { tlsCert, tlsKey } = config;
+/** Certificate and key are two files that seldom change in one instant: the server takes them when they fit together. */
+function openCertificate({ tlsCert, tlsKey }: Config<'router'>, logger: Logger): RouterOptions['tls'] {
+  if (tlsCert === undefined || tlsKey === undefined) return undefined;
+  const cert = openFile('--tls-cert', tlsCert, (text) => text, logger);
+  const key = openFile('--tls-key', tlsKey, (text) => text, logger);
+  return () => ({ cert: cert.read(), key: key.read() });
+}
+
+function toRouterOptions(
+  config: Config<'router'>,
+): Omit<RouterOptions, 'secrets' | 'tls' | 'storeLocation' | 'version' | 'logger'> {
   return {
     host: config.host,
     port: config.port,
     publicUrl: config.publicUrl,
-    tls: tlsCert !== undefined && tlsKey !== undefined ? { certFile: tlsCert, keyFile: tlsKey } : undefined,
     stateDir: config.stateDir,
     storeMaxBytes: config.storeMaxBytes,
     storeMinFreeBytes: config.storeMinFreeBytes,

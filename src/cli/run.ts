@@ -9,7 +9,7 @@ import { readVersion } from './version.ts';
 const COMPLETION_FLAG = '--get-yargs-completions';
 
 /** The subcommands, the first word of a command line. */
-const COMMANDS = ['router', 'connector', 'app', 'demo', 'completion'];
+const COMMANDS = ['router', 'connector', 'app', 'token', 'demo', 'completion'];
 
 /**
  * Runs one command line of relay.
@@ -67,9 +67,11 @@ async function createParser(words: readonly string[], context: CommandContext): 
     .command(connectorCommand(context));
   // A command line that is still being typed is not to be checked.
   if (context.completing) parser.middleware = () => parser;
-  // These two bring more with them, and are loaded only when they are meant.
+  // These bring more with them, and are loaded only when they are meant.
   if (words.includes('app')) parser.command((await import('./app/index.ts')).appCommand(context));
   else parser.command('app <command>', 'Ask the router for datasets, connectors and more');
+  if (words.includes('token')) parser.command((await import('./token.ts')).tokenCommand(context));
+  else parser.command('token <command>', 'Make the tokens that a router with a secret asks for');
   if (words.includes('demo')) parser.command((await import('./demo/index.ts')).demoCommand(context));
   else parser.command('demo', 'See all of it at work on this machine');
   return parser

@@ -1,5 +1,5 @@
 /** Who an option is for: the subcommands of `relay`. */
-export const ROLES = ['router', 'connector', 'app'] as const;
+export const ROLES = ['router', 'connector', 'app', 'token'] as const;
 export type Role = (typeof ROLES)[number];
 
 /** How the text of an option is read; `list`, `origins` and `map` may be given several times. */

@@ -1,5 +1,6 @@
 import type { Mac } from '../protocol/mac.ts';
 import type { OptionDescriptor, Role } from './descriptor.ts';
+import { ACCESS_OPTIONS } from './schema/access.ts';
 import { APP_OPTIONS } from './schema/app.ts';
 import { CONNECTOR_OPTIONS } from './schema/connector.ts';
 import { GENERAL_OPTIONS } from './schema/general.ts';
@@ -14,6 +15,7 @@ export const OPTIONS = {
   ...ROUTER_OPTIONS,
   ...CONNECTOR_OPTIONS,
   ...LINK_OPTIONS,
+  ...ACCESS_OPTIONS,
   ...APP_OPTIONS,
   ...GENERAL_OPTIONS,
 } as const satisfies Readonly<Record<string, OptionDescriptor>>;
@@ -60,13 +62,15 @@ type ValueOf<D extends OptionDescriptor> = D extends { readonly values: readonly
 type NameFor<R extends Role> = {
   [Name in OptionName]: R extends Schema[Name]['roles'][number] ? Name : never;
 }[OptionName];
-type AlwaysThere<Name extends OptionName, R extends Role> = Schema[Name] extends
-  | { readonly default: string }
-  | { readonly derive: unknown }
-  | { readonly requiredFor: readonly R[] }
-  | { readonly kind: 'list' | 'origins' | 'map' }
-  ? true
-  : false;
+type AlwaysThere<Name extends OptionName, R extends Role> = Schema[Name] extends { readonly canBeOff: true }
+  ? false
+  : Schema[Name] extends
+        | { readonly default: string }
+        | { readonly derive: unknown }
+        | { readonly requiredFor: readonly R[] }
+        | { readonly kind: 'list' | 'origins' | 'map' }
+    ? true
+    : false;
 
 /** The typed configuration of a role: what has a default or is required is always there, the rest only when given. */
 export type Config<R extends Role> = {

@@ -61,7 +61,8 @@ export function resolveConfig<R extends Role>(role: R, flags: Flags, surrounding
   for (const { name, option, value, source } of options) {
     if (source === undefined) {
       if (option.requiredFor?.includes(role)) {
-        throw new RelayError('usage', `--${name} is missing (or ${envNameOf(name)}): ${option.summary}`);
+        const variable = option.flagOnly ? '' : ` (or ${envNameOf(name)})`;
+        throw new RelayError('usage', `--${name} is missing${variable}: ${option.summary}`);
       }
       continue;
     }

@@ -17,11 +17,19 @@ function checkRouter(config: Config<'router'>): void {
     const [given, missing] = config.tlsCert === undefined ? ['--tls-key', '--tls-cert'] : ['--tls-cert', '--tls-key'];
     throw new RelayError('usage', `${given} needs ${missing} as well`);
   }
-  if (!isLoopback(config.host) && !config.insecureNoAuth) {
+  const hasSecret = config.secret !== undefined || config.secretFile !== undefined;
+  if (hasSecret && config.insecureNoAuth) {
     throw new RelayError(
       'usage',
-      `--host ${config.host} is beyond loopback, and the router asks nobody for a token: whoever reaches the port could ` +
-        'read every dataset and pose as any node. Stay on 127.0.0.1, or say --insecure-no-auth if only trusted machines reach it',
+      '--insecure-no-auth asks nobody for a token, and a secret asks everybody: give one of them',
+    );
+  }
+  if (!isLoopback(config.host) && !hasSecret && !config.insecureNoAuth) {
+    throw new RelayError(
+      'usage',
+      `--host ${config.host} is beyond loopback, and without a secret the router asks nobody for a token: whoever reaches the ` +
+        'port could read every dataset and pose as any node. Set RELAY_SECRET or --secret-file, or stay on 127.0.0.1 ' +
+        '(--insecure-no-auth lifts this check)',
     );
   }
   if (config.bufferMaxBytes > config.bufferTotalBytes) {

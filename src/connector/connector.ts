@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { decodeIncoming } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
+import { Authorization } from './authorization.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { DataDir } from './datasets/data-dir.ts';
 import { Digests } from './datasets/digests.ts';
@@ -53,8 +54,8 @@ export class Connector extends EventEmitter<ConnectorEvents> {
 
   /**
    * Connects and answers commands until `drain`, `close` or the signal; resolves when sockets, files and timers are gone.
-   * @throws {RelayError} usage when the data directory cannot be used; router_unreachable when there was no link for
-   * `giveUpAfterMs`.
+   * @throws {RelayError} usage when the data directory cannot be used; unauthorized or forbidden when the router refuses the
+   * token before it ever took it; router_unreachable when there was no link for `giveUpAfterMs`.
    */
   run(signal?: AbortSignal): Promise<void> {
     if (this.#run !== undefined) throw new RelayError('usage', 'a connector runs only once');
@@ -84,10 +85,12 @@ export class Connector extends EventEmitter<ConnectorEvents> {
   async #serve(): Promise<void> {
     const { routerUrl, mac, ca, logger, ...settings } = this.#settings;
     const dataDir = await DataDir.open(settings.dataDir, { hidden: settings.hidden });
+    const authorization = new Authorization(this.#settings);
     const agents = createAgents(ca);
     const router = new RouterClient({
       routerUrl,
       mac,
+      authorization,
       agents,
       clock: this.#clock,
       isLinkUp: () => this.#link !== undefined,
@@ -96,10 +99,11 @@ export class Connector extends EventEmitter<ConnectorEvents> {
     const { maxConcurrentRequests: maxConcurrent, maxQueuedRequests: maxQueued } = settings;
     const requests = new Requests({ ...services, logger, maxConcurrent, maxQueued });
     this.#requests = requests;
+    const hello = formatHello({ ...settings, name: settings.name, instance: randomUUID() });
     const linkOptions: LinkOptions = {
       routerUrl,
       path: `connectors/${mac}`,
-      headers: formatHello({ ...settings, name: settings.name, instance: randomUUID() }),
+      headers: () => ({ ...hello, ...authorization.headers() }),
       connectTimeoutMs: settings.connectTimeoutMs,
       heartbeatIntervalMs: settings.heartbeatIntervalMs,
       heartbeatTimeoutMs: settings.heartbeatTimeoutMs,
@@ -107,17 +111,21 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       router,
       onMessage: (text) => this.#takeMessage(requests, text),
     };
+    const over = new AbortController();
+    const watching = authorization.watchExpiry(logger, this.#clock, over.signal);
     try {
-      await this.#keepConnected(linkOptions);
+      await this.#keepConnected(linkOptions, authorization);
       // A drain stops the reconnecting, not the answering.
       await this.#drain;
     } finally {
+      over.abort();
+      await watching;
       await requests.close();
       agents.close();
     }
   }
 
-  async #keepConnected(linkOptions: LinkOptions): Promise<void> {
+  async #keepConnected(linkOptions: LinkOptions, authorization: Authorization): Promise<void> {
     const { transport, logger, reconnectMinMs, reconnectMaxMs, websocketRetryMs, giveUpAfterMs } = this.#settings;
     const chooser = new TransportChooser({ transport, openWebSocket, openEventStream, logger });
     await keepConnected(
@@ -126,6 +134,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
         improve: (signal) => chooser.improve(linkOptions, signal),
         improveAfterMs: websocketRetryMs,
         giveUpAfterMs,
+        hasNewToken: () => authorization.hasNewToken(),
         backoff: new Backoff({ minMs: reconnectMinMs, maxMs: reconnectMaxMs, random: () => this.#clock.random() }),
         clock: this.#clock,
         logger,

@@ -38,6 +38,10 @@ export interface ConnectorOptions {
   readonly giveUpAfterMs?: number | undefined;
   /** How long a drain waits for requests that are running. Default 25 000. */
   readonly graceMs?: number | undefined;
+  /** The token that the router asks for, as it is now; asked for each request, so that it may change. */
+  readonly token?: (() => string) | undefined;
+  /** Lets the token travel over plain HTTP to other machines. Default false. */
+  readonly allowHttp?: boolean | undefined;
   /** Certificates of authorities trusted besides the usual ones, PEM. */
   readonly ca?: string | undefined;
   /** Version of this software, as listings show it. */
@@ -47,13 +51,16 @@ export interface ConnectorOptions {
 
 /** The options with every default filled in. */
 export type Settings = {
-  readonly [K in Exclude<keyof ConnectorOptions, 'name' | 'ca' | 'giveUpAfterMs'>]-?: NonNullable<ConnectorOptions[K]>;
-} & Pick<ConnectorOptions, 'name' | 'ca' | 'giveUpAfterMs'>;
+  readonly [K in Exclude<keyof ConnectorOptions, 'name' | 'ca' | 'giveUpAfterMs' | 'token'>]-?: NonNullable<
+    ConnectorOptions[K]
+  >;
+} & Pick<ConnectorOptions, 'name' | 'ca' | 'giveUpAfterMs' | 'token'>;
 
 const DEFAULTS = {
   labels: {},
   transport: 'auto',
   hidden: false,
+  allowHttp: false,
   maxConcurrentRequests: 16,
   maxQueuedRequests: 1000,
   heartbeatIntervalMs: 20_000,

@@ -10,6 +10,7 @@ import { decodeValue, unwrap } from '../protocol/codec.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
 import type { Mac } from '../protocol/mac.ts';
+import type { Authorization } from './authorization.ts';
 import type { Clock } from './clock.ts';
 import type { Agents } from './http/agents.ts';
 import { isPassing, parseReply, toReplyError } from './http/reply-error.ts';
@@ -28,6 +29,7 @@ const HEARTBEAT_TIMEOUT_MS = 10_000;
 interface RouterClientOptions {
   readonly routerUrl: URL;
   readonly mac: Mac;
+  readonly authorization: Authorization;
   readonly agents: Agents;
   readonly clock: Clock;
   /** Whether the router is known to be there, so that silence on a data POST means an app that does not read. */
@@ -106,7 +108,12 @@ export class RouterClient {
     const reply = await send(this.#options.agents, {
       method: 'POST',
       url: this.url(path),
-      headers: { ...post.headers, [HEADER.requestId]: post.requestId, 'Content-Length': String(post.length) },
+      headers: {
+        ...this.#options.authorization.headers(),
+        ...post.headers,
+        [HEADER.requestId]: post.requestId,
+        'Content-Length': String(post.length),
+      },
       body: post.body,
       signal,
       silenceMs: SILENCE_MS,
@@ -136,6 +143,7 @@ export class RouterClient {
         method: 'POST',
         url: this.url(path),
         headers: {
+          ...this.#options.authorization.headers(),
           ...headers,
           ...(body !== '' && { 'Content-Type': 'application/json' }),
           'Content-Length': String(Buffer.byteLength(body)),

@@ -16,6 +16,7 @@ export class RouterMetrics {
   readonly #durations: Histogram;
   readonly #bytes: Counter;
   readonly #linksClosed: Counter;
+  readonly #authFailures: Counter;
 
   constructor(version: string, sources: MetricSources) {
     const registers = [this.#registry];
@@ -45,6 +46,12 @@ export class RouterMetrics {
       labelNames: ['kind'],
       registers,
     });
+    this.#authFailures = new Counter({
+      name: 'relay_auth_failures_total',
+      help: 'Requests refused for their credential, by reason',
+      labelNames: ['reason'],
+      registers,
+    });
     this.#gauge('relay_connectors', 'Connectors by state', ['state'], (gauge) => {
       const { online, offline } = sources.connectors();
       gauge.set({ state: 'online' }, online);
@@ -66,6 +73,10 @@ export class RouterMetrics {
     this.#requests.inc({ pattern, code });
     this.#durations.observe({ pattern }, seconds);
     this.#bytes.inc({ pattern }, bytes);
+  }
+
+  countAuthFailure(reason: string): void {
+    this.#authFailures.inc({ reason });
   }
 
   countLinkClosed(kind: string): void {

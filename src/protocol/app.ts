@@ -80,6 +80,8 @@ export const connectorInfo = z.object({
   version: z.string().nullable(),
   name: z.string().nullable(),
   labels: z.record(z.string(), z.string()),
+  /** When the token that it is connected with expires. */
+  token_expires_at: timestamp.optional(),
 });
 export type ConnectorInfo = z.infer<typeof connectorInfo>;
 

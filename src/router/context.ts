@@ -1,5 +1,5 @@
 import type { RouterMetrics } from '../observability/metrics.ts';
-import type { Access } from './access.ts';
+import type { Access } from './access/access.ts';
 import type { BaseUrl } from './base-url.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { Dispatcher } from './dispatcher.ts';

@@ -1,3 +1,5 @@
+import { formatAttachment } from '../http/content-disposition.ts';
+import type { DatasetName } from '../protocol/dataset-name.ts';
 import { HEADER } from '../protocol/headers.ts';
 import type { TransferMeta } from './transfer.ts';
 
@@ -27,15 +29,30 @@ export function readFacts({ totalSize, etag, digest, lastModified }: TransferMet
   };
 }
 
+/** Types that a browser would run or draw as a page of the router's, whatever the dataset's writer put into it. */
+const ACTIVE_TYPE = /^\s*(?:text\/html|(?:text|application)\/(?:xml|xsl)|[\w.!#$&^-]+\/[\w.!#$&^-]+\+xml)\s*(?:;|$)/i;
+
+/** The type of a dataset, and whether a browser must save it in place of showing it (RFC 6266). */
+export function contentHeaders(
+  dataset: DatasetName,
+  contentType = 'application/octet-stream',
+): { 'Content-Type': string; 'Content-Disposition'?: string } {
+  return {
+    'Content-Type': contentType,
+    ...(ACTIVE_TYPE.test(contentType) && { 'Content-Disposition': formatAttachment(dataset) }),
+  };
+}
+
 /** The headers of an answer that carries a dataset as bytes, all but its length. */
 export function datasetHeaders(
+  dataset: DatasetName,
   facts: DatasetFacts,
-  contentType = 'application/octet-stream',
+  contentType?: string,
 ): Record<string, string | number> {
   const { totalSize, etag, digest, lastModified } = facts;
   return {
     ...DATASET_HEADERS,
-    'Content-Type': contentType,
+    ...contentHeaders(dataset, contentType),
     ...(totalSize !== undefined && { [HEADER.totalSize]: totalSize }),
     ...(etag !== undefined && { ETag: etag }),
     ...(lastModified !== undefined && { 'Last-Modified': new Date(lastModified).toUTCString() }),

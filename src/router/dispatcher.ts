@@ -12,7 +12,7 @@ const MAX_ENDED = 10_000;
 const ORPHAN_TIMEOUT_MS = 5000;
 
 /** What is remembered of an exchange that has ended; not what it held for its answer. */
-type EndedExchange = Pick<Exchange, 'receipts' | 'error'>;
+type EndedExchange = Pick<Exchange, 'mac' | 'receipts' | 'error'>;
 
 export interface DispatcherOptions {
   readonly registry: Registry;
@@ -176,7 +176,7 @@ export class Dispatcher implements RegistryListener {
     const sameMac = this.#byMac.get(exchange.mac);
     sameMac?.delete(exchange);
     if (sameMac?.size === 0) this.#byMac.delete(exchange.mac);
-    this.#ended.set(exchange.id, { receipts: exchange.receipts, error: exchange.error });
+    this.#ended.set(exchange.id, { mac: exchange.mac, receipts: exchange.receipts, error: exchange.error });
     if (this.#ended.size > MAX_ENDED) this.#ended.delete(this.#ended.keys().next().value as string);
     if (exchange.state === 'failed' && exchange.link !== undefined && !exchange.failedByConnector) {
       // By the link that there is now: the one that the command left by may be gone while its work goes on.

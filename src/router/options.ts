@@ -1,5 +1,6 @@
 import type { Logger } from '../observability/logger.ts';
 import type { StoreLocation } from '../store/open-store.ts';
+import type { Certificate } from './server.ts';
 
 /** How a router runs. Times are in milliseconds, sizes in bytes. */
 export interface RouterOptions {
@@ -9,8 +10,8 @@ export interface RouterOptions {
   readonly port: number;
   /** The base of every URL that is handed out; without it, each is made from the address by which its user reached the router. */
   readonly publicUrl?: URL | undefined;
-  /** Files of the certificate chain and its key, PEM; without them plain HTTP. */
-  readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** The certificate chain and its key, PEM, as they are now; without them plain HTTP. */
+  readonly tls?: (() => Certificate) | undefined;
   /** Directory of what survives a restart. */
   readonly stateDir: string;
   readonly storeLocation: StoreLocation;
@@ -29,6 +30,8 @@ export interface RouterOptions {
   };
   /** Origins on which a node's own `download_url` is accepted. */
   readonly offloadOrigins: readonly string[];
+  /** The secrets that tokens are verified with, as they are now; undefined where the router asks for no tokens. */
+  readonly secrets?: (() => readonly string[]) | undefined;
   /** Lifts the checks that keep a router without tokens on loopback. */
   readonly allowNoAuth: boolean;
   /** Ceiling of pattern A for one dataset, and for all that are held at once. */

@@ -103,9 +103,10 @@ export class Registry {
     return entry && toInfo(entry);
   }
 
-  /** All that were ever seen, by MAC. */
-  list(): ConnectorInfo[] {
-    return [...this.#entries.keys()].toSorted().map((mac) => toInfo(this.#entries.get(mac) as Entry));
+  /** Those that were ever seen and are wanted, by MAC. */
+  list(wanted: (mac: Mac) => boolean = () => true): ConnectorInfo[] {
+    const macs = [...this.#entries.keys()].filter(wanted).toSorted();
+    return macs.map((mac) => toInfo(this.#entries.get(mac) as Entry));
   }
 
   /** How many are connected, and how many are known but not. */
@@ -130,5 +131,6 @@ function toInfo({ hello, link, lastSeen }: Entry): ConnectorInfo {
     version: hello.version,
     name: hello.name,
     labels: { ...hello.labels },
+    ...(hello.grant.expiresAt !== undefined && { token_expires_at: new Date(hello.grant.expiresAt).toISOString() }),
   };
 }

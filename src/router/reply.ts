@@ -3,6 +3,7 @@ import { closeAfterEarlyAnswer, resetConnection } from '../http/connection.ts';
 import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
 import type { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
+import { CHALLENGES } from './access/credential.ts';
 
 /** Answers with JSON. */
 export function sendJson(
@@ -52,6 +53,7 @@ export function sendError(
     ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
     ...(error.code === 'range_not_satisfiable' && size !== undefined && { 'Content-Range': `bytes */${size}` }),
     ...(request.method === 'HEAD' && { [HEADER.problem]: toAscii(text) }),
+    ...(error.code === 'unauthorized' && { 'WWW-Authenticate': [...CHALLENGES] }),
     ...(unread && { Connection: 'close' }),
     ...headers,
   });

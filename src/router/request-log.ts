@@ -12,6 +12,18 @@ const MAX_OTHERS = 10_000;
 
 export type RequestKind = 'sync' | 'stream' | 'offload' | 'digest' | 'stat' | 'list';
 
+/** What a request is for, and whose it is. */
+interface RequestFields {
+  readonly id: string;
+  readonly kind: RequestKind;
+  readonly mac: Mac;
+  readonly dataset: DatasetName;
+  /** Its app comes back for the outcome: it is kept for a while, and outlives the app's connection where it is asynchronous. */
+  readonly keep: boolean;
+  /** The id of the token that it was made with. */
+  readonly tokenId?: string | undefined;
+}
+
 /** What has become known of a dataset while a request for it runs. */
 interface Progress {
   bytesDone: number;
@@ -22,13 +34,13 @@ interface Progress {
 }
 
 /** One request of an app, as `GET /requests/{id}` shows it. */
-export class RequestRecord {
+export class RequestRecord implements RequestFields {
   readonly id: string;
   readonly kind: RequestKind;
   readonly mac: Mac;
   readonly dataset: DatasetName;
-  /** Its app comes back for the outcome: it is kept for a while, and outlives the app's connection where it is asynchronous. */
   readonly keep: boolean;
+  readonly tokenId: string | undefined;
   readonly startedAt = performance.now();
   /** What is known so far; asked anew each time, so that transfers need not report every piece. */
   progress: () => Progress = () => ({ bytesDone: 0 });
@@ -40,15 +52,13 @@ export class RequestRecord {
   readonly #events = new EventEmitter();
   readonly #onEnd: (record: RequestRecord) => void;
 
-  constructor(
-    fields: { id: string; kind: RequestKind; mac: Mac; dataset: DatasetName; keep: boolean },
-    onEnd: (record: RequestRecord) => void,
-  ) {
+  constructor(fields: RequestFields, onEnd: (record: RequestRecord) => void) {
     this.id = fields.id;
     this.kind = fields.kind;
     this.mac = fields.mac;
     this.dataset = fields.dataset;
     this.keep = fields.keep;
+    this.tokenId = fields.tokenId;
     this.#onEnd = onEnd;
     // As many may wait for the end as like to.
     this.#events.setMaxListeners(0);
@@ -140,7 +150,7 @@ export class RequestLog {
     this.#onEnd = onEnd;
   }
 
-  open(fields: { id: string; kind: RequestKind; mac: Mac; dataset: DatasetName; keep: boolean }): RequestRecord {
+  open(fields: RequestFields): RequestRecord {
     const record = new RequestRecord(fields, (ended) => this.#retire(ended));
     this.#records.set(record.id, record);
     return record;

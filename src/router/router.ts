@@ -9,11 +9,14 @@ import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { parseMac } from '../protocol/mac.ts';
 import { createRequestId } from '../protocol/request-id.ts';
-import { Access } from './access.ts';
+import { Access } from './access/access.ts';
+import { CHALLENGES } from './access/credential.ts';
+import type { Grant } from './access/grant.ts';
 import { BaseUrl } from './base-url.ts';
 import { BufferBudget } from './buffer-budget.ts';
 import type { Context } from './context.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { LinkExpiry } from './links/expiry.ts';
 import { readHello } from './links/hello.ts';
 import type { Link, LinkEvents } from './links/link.ts';
 import { SseLinks } from './links/sse.ts';
@@ -40,6 +43,7 @@ export class Router {
   readonly #routes: RouteTable;
   readonly #sockets: WebSocketLinks;
   readonly #store: OffloadStore | undefined;
+  readonly #expiry: LinkExpiry | undefined;
   #server: HttpServer | undefined;
   /** Responses that are not links: what a graceful end waits for. */
   readonly #responses = new Set<ServerResponse>();
@@ -67,11 +71,19 @@ export class Router {
       },
     );
     store?.watch(offloads);
+    const baseUrl = new BaseUrl(options.publicUrl);
     this.#context = {
       options,
       routerId: randomBytes(4).toString('hex'),
-      access: new Access({ publicOrigin: options.publicUrl?.origin, allowNoAuth: options.allowNoAuth }),
-      baseUrl: new BaseUrl(options.publicUrl),
+      access: new Access({
+        secrets: options.secrets,
+        allowNoAuth: options.allowNoAuth,
+        originOf: (request) => URL.parse(baseUrl.of(request))?.origin ?? '',
+        addressOf: (request) => request.socket.remoteAddress ?? '',
+        countFailure: (reason) => metrics.countAuthFailure(reason),
+        logger,
+      }),
+      baseUrl,
       registry,
       dispatcher,
       requests: new RequestLog((record) => this.#noteEnd(record)),
@@ -90,6 +102,14 @@ export class Router {
         registry.disconnect(link, reason);
       },
     };
+    if (options.secrets !== undefined) {
+      const { access } = this.#context;
+      this.#expiry = new LinkExpiry({
+        links: () => registry.links(),
+        stillHolds: (grant) => access.stillHolds(grant),
+        logger,
+      });
+    }
     this.#sockets = new WebSocketLinks(events);
     this.#routes = new RouteTable([
       ...requestRoutes,
@@ -113,12 +133,21 @@ export class Router {
         host: options.host,
         port: options.port,
         tls: options.tls,
+        logger: options.logger,
         onRequest: (request, response) => void router.#handle(request, response),
-        onUpgrade: (request, socket, head) => router.#upgrade(request, socket, head),
+        onUpgrade: (request, socket, head) => void router.#upgrade(request, socket, head),
       });
     } catch (error) {
       await store?.close();
       throw error;
+    }
+    if (options.secrets === undefined) {
+      options.logger.warn(
+        options.allowNoAuth
+          ? 'no secret, and --insecure-no-auth: whoever reaches the port reads every dataset and can pose as any node'
+          : 'no secret: only this machine is answered. A proxy on it that sends no forwarding header, as nginx at its ' +
+              'defaults does, would let in whoever reaches it; set RELAY_SECRET or --secret-file before putting one in front',
+      );
     }
     options.logger.info(
       { url: router.url, router_id: router.#context.routerId, store: options.storeLocation.kind },
@@ -149,8 +178,10 @@ export class Router {
 
   /** Ends everything at once. Resolves when sockets, files and timers are gone. */
   async close(): Promise<void> {
-    const { state, registry, dispatcher, offloads, options } = this.#context;
+    const { access, state, registry, dispatcher, offloads, options } = this.#context;
     state.draining = true;
+    access.close();
+    this.#expiry?.close();
     dispatcher.failAll(
       new RelayError('draining', 'the router is going down; try again', { details: { retry_after: 5 } }),
     );
@@ -165,6 +196,7 @@ export class Router {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { access, baseUrl, options } = this.#context;
     this.#track(response);
+    let grant: Grant | undefined;
     // An error on a request or a response is also a close, which those who care listen to.
     request.on('error', () => {});
     response.on('error', () => {});
@@ -173,7 +205,7 @@ export class Router {
       const [rawPath, search = ''] = splitOnce(target, '?');
       const path = baseUrl.strip(rawPath);
       if (this.#store?.serves(path)) {
-        access.check(request, 'signed');
+        grant = await access.admit(request, 'signed');
         await this.#store.serve(request, response, search === '' ? path : `${path}?${search}`);
         return;
       }
@@ -182,7 +214,7 @@ export class Router {
       const match = this.#routes.find(request.method ?? 'GET', path);
       // A connector's POST belongs to the request that it answers, which its body names.
       if (match.kind === 'route' && match.route.scope === 'connector') response.removeHeader(HEADER.requestId);
-      access.check(request, match.kind === 'route' ? match.route.scope : 'app');
+      grant = await access.admit(request, match.kind === 'route' ? match.route.scope : 'listing');
       if (match.kind === 'none') throw new RelayError('not_found', `there is nothing at ${path}`);
       if (match.kind === 'wrong_method') {
         const error = new RelayError('method_not_allowed', `${request.method} is not allowed here, but ${match.allow}`);
@@ -195,9 +227,11 @@ export class Router {
         params: match.params,
         query: new URLSearchParams(search),
         id,
+        grant,
       });
     } catch (thrown) {
       const error = RelayError.from(thrown);
+      if (error.code === 'forbidden') access.noteForbidden(request, grant);
       if (error.code === 'internal')
         options.logger.error({ err: thrown, method: request.method, url: request.url }, 'a defect');
       else
@@ -209,12 +243,13 @@ export class Router {
     }
   }
 
-  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+  async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     const { access, baseUrl, registry, options } = this.#context;
+    let grant: Grant | undefined;
     socket.on('error', () => {});
     try {
       const [rawPath, search = ''] = splitOnce(request.url ?? '/', '?');
-      access.check(request, 'connector');
+      grant = await access.admit(request, 'connector');
       const match = SOCKET_PATH.exec(baseUrl.strip(rawPath));
       if (match === null || request.headers.upgrade?.toLowerCase() !== 'websocket') {
         throw new RelayError('not_found', 'there is no WebSocket here');
@@ -222,10 +257,17 @@ export class Router {
       refuseWhileDraining(this.#context);
       const mac = parseMac(decodePart(match[1] ?? ''));
       if (mac instanceof RelayError) throw mac;
-      const hello = readHello(request, mac, new URLSearchParams(search), baseUrl.of(request));
+      grant.requireMac(mac);
+      const hello = readHello(request, {
+        mac,
+        query: new URLSearchParams(search),
+        baseUrl: baseUrl.of(request),
+        grant,
+      });
       this.#sockets.accept(request, socket, head, hello, (link) => registry.connect(link));
     } catch (thrown) {
       const error = RelayError.from(thrown);
+      if (error.code === 'forbidden') access.noteForbidden(request, grant);
       if (error.code === 'internal') options.logger.error({ err: thrown, url: request.url }, 'a defect');
       refuseUpgrade(socket, error);
     }
@@ -263,6 +305,7 @@ export class Router {
       mac: record.mac,
       dataset: record.dataset,
       pattern: record.kind,
+      token_id: record.tokenId,
       code,
       bytes,
       ms,
@@ -298,7 +341,14 @@ function openStateDir(directory: string): void {
 
 function refuseUpgrade(socket: Socket, error: RelayError): void {
   const text = JSON.stringify(toProblem(error));
-  socket.end(
-    `HTTP/1.1 ${error.status} ${error.code}\r\nConnection: close\r\nUpgrade: websocket\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
-  );
+  const challenges = error.code === 'unauthorized' ? CHALLENGES.map((each) => `WWW-Authenticate: ${each}`) : [];
+  const head = [
+    `HTTP/1.1 ${error.status} ${error.code}`,
+    'Connection: close',
+    'Upgrade: websocket',
+    `Content-Type: ${PROBLEM_TYPE}`,
+    `Content-Length: ${Buffer.byteLength(text)}`,
+    ...challenges,
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`);
 }

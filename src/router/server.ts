@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { rememberRawSocket } from '../http/connection.ts';
+import type { Logger } from '../observability/logger.ts';
 import { RelayError } from '../protocol/errors.ts';
 
 /** Longer than the idle limit of the proxies in front, which would otherwise race our close with their next request. */
@@ -11,10 +11,18 @@ const HEADERS_TIMEOUT_MS = 20_000;
 /** How much a response may hold for an app that reads slowly before its connector is asked to wait. */
 const HIGH_WATER_MARK_BYTES = 256 * 1024;
 
+/** A certificate chain and its key, both PEM. */
+export interface Certificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
 export interface ServerOptions {
   readonly host: string;
   readonly port: number;
-  readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** The certificate as it is now; without it plain HTTP. Asked at each new connection. */
+  readonly tls?: (() => Certificate) | undefined;
+  readonly logger: Logger;
   readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
   readonly onUpgrade: (request: IncomingMessage, socket: Socket, head: Buffer) => void;
 }
@@ -38,7 +46,7 @@ export class HttpServer {
     this.#server =
       options.tls === undefined
         ? http.createServer(settings)
-        : https.createServer({ ...settings, ...readCertificate(options.tls) });
+        : createSecureServer(settings, options.tls, options.logger);
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
@@ -101,14 +109,38 @@ export class HttpServer {
 
 const peerOf = (socket: Socket): string => `${socket.remoteAddress}:${socket.remotePort}`;
 
-function readCertificate(files: { certFile: string; keyFile: string }): { cert: Buffer; key: Buffer } {
-  return { cert: readPem(files.certFile), key: readPem(files.keyFile) };
-}
-
-function readPem(file: string): Buffer {
+/** @throws {RelayError} usage when certificate and key cannot be used. */
+function createSecureServer(
+  settings: http.ServerOptions,
+  readCertificate: () => Certificate,
+  logger: Logger,
+): https.Server {
+  let current = readCertificate();
+  let refused: Certificate | undefined;
+  let server: https.Server;
   try {
-    return readFileSync(file);
+    server = https.createServer({ ...settings, ...current });
   } catch (cause) {
-    throw new RelayError('usage', `cannot read ${file}: ${(cause as Error).message}`, { cause });
+    throw new RelayError('usage', `the certificate or its key cannot be used: ${(cause as Error).message}`, { cause });
   }
+  const isSame = (one: Certificate, other: Certificate | undefined): boolean =>
+    one.cert === other?.cert && one.key === other.key;
+  // Before the server's own listener, so that the handshake of this very connection has the new one.
+  server.prependListener('connection', () => {
+    const found = readCertificate();
+    if (isSame(found, current) || isSame(found, refused)) return;
+    try {
+      server.setSecureContext(found);
+      current = found;
+      logger.info('serving a new certificate');
+    } catch (error) {
+      // Of the two files one may not have been replaced yet.
+      refused = found;
+      logger.warn(
+        { detail: (error as Error).message },
+        'the new certificate cannot be used yet; the old one counts on',
+      );
+    }
+  });
+  return server;
 }

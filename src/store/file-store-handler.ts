@@ -4,7 +4,7 @@ import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
 import { type ByteRange, formatContentRange, parseRange } from '../http/range.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import { formatAttachment } from './content-disposition.ts';
+import { formatAttachment } from '../http/content-disposition.ts';
 import { fromFileError } from './file-store-errors.ts';
 import type { OpenObject } from './file-store-objects.ts';
 import { sendFile } from './file-store-send.ts';

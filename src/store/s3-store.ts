@@ -17,7 +17,7 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import type { UploadedPart } from '../protocol/answers.ts';
 import type { SignedRequest } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
-import { formatAttachment } from './content-disposition.ts';
+import { formatAttachment } from '../http/content-disposition.ts';
 import { KEY_ROOT } from './object-key.ts';
 import type { ObjectStore, SigningOptions, StoredObject, UnfinishedUpload } from './object-store.ts';
 import { createS3Client, type S3ClientOptions, stripUserInfo, withDeadline } from './s3-client.ts';

@@ -12,6 +12,7 @@ import {
   startConnectorProcess,
   startRouterProcess,
 } from '../support/processes.ts';
+import { makeCertificate } from '../support/certificates.ts';
 import { makeTempDir } from '../support/router.ts';
 
 const NODE = 'cc-28-aa-01-02-03';
@@ -138,24 +139,7 @@ describe('the router', () => {
   test('answers over TLS to who trusts its certificate, over both links and in all patterns', async () => {
     await using data = await makeData();
     const files = { key: join(data.path, '.key.pem'), cert: join(data.path, '.cert.pem') };
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
-    const made = await run('openssl', [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-days',
-      '2',
-      '-keyout',
-      files.key,
-      '-out',
-      files.cert,
-      ...subject,
-    ]);
-    expect(made.code).toBe(0);
+    await makeCertificate(files);
     await using router = await startRouterProcess(['--tls-cert', files.cert, '--tls-key', files.key]);
     expect(router.url).toMatch(/^https:/);
     for (const transport of LINKS) {
@@ -185,23 +169,7 @@ describe('the router', () => {
   test('resets the connection of an app over TLS too, so that no short body looks whole', async () => {
     await using data = await makeData();
     const files = { key: join(data.path, '.key.pem'), cert: join(data.path, '.cert.pem') };
-    await run('openssl', [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-keyout',
-      files.key,
-      '-out',
-      files.cert,
-      '-subj',
-      '/CN=localhost',
-      '-addext',
-      'subjectAltName=IP:127.0.0.1',
-    ]);
+    await makeCertificate(files);
     await using router = await startRouterProcess([
       '--tls-cert',
       files.cert,

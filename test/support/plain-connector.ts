@@ -17,12 +17,14 @@ export interface Reply {
 export class PlainConnector implements AsyncDisposable {
   readonly url: string;
   readonly socket: WebSocket;
+  readonly #headers: http.OutgoingHttpHeaders;
   readonly #commands: RawCommand[] = [];
   #wakeUp: (() => void) | undefined;
 
-  private constructor(url: string, socket: WebSocket) {
+  private constructor(url: string, socket: WebSocket, headers: http.OutgoingHttpHeaders) {
     this.url = url;
     this.socket = socket;
+    this.#headers = headers;
     socket.on('message', (data) => {
       this.#commands.push(JSON.parse(String(data)) as RawCommand);
       this.#wakeUp?.();
@@ -30,12 +32,16 @@ export class PlainConnector implements AsyncDisposable {
     socket.on('error', () => {});
   }
 
-  /** Opens a WebSocket link. */
-  static async connect(url: string, { mac = MAC, capabilities = '' } = {}): Promise<PlainConnector> {
+  /** Opens a WebSocket link. @param token sent with the link and with every POST. */
+  static async connect(
+    url: string,
+    { mac = MAC, capabilities = '', token }: { mac?: string; capabilities?: string; token?: string } = {},
+  ): Promise<PlainConnector> {
+    const authorization = token === undefined ? {} : { Authorization: `Bearer ${token}` };
     const socket = new WebSocket(`${url.replace('http', 'ws')}/connectors/${mac}/socket`, 'relay.v1', {
-      headers: { 'Relay-Capabilities': capabilities },
+      headers: { 'Relay-Capabilities': capabilities, ...authorization },
     });
-    const connector = new PlainConnector(url, socket);
+    const connector = new PlainConnector(url, socket, authorization);
     await once(socket, 'open');
     return connector;
   }
@@ -52,12 +58,14 @@ export class PlainConnector implements AsyncDisposable {
 
   /** POSTs JSON. */
   post(path: string, body: object): Promise<Reply> {
-    return read(open(this.url, path, { 'Content-Type': 'application/json' }).end(JSON.stringify(body)));
+    return read(
+      open(this.url, path, { ...this.#headers, 'Content-Type': 'application/json' }).end(JSON.stringify(body)),
+    );
   }
 
   /** POSTs bytes. */
   postBytes(path: string, id: string, bytes: Buffer | string, headers: http.OutgoingHttpHeaders = {}): Promise<Reply> {
-    return read(open(this.url, path, { 'Relay-Request-Id': id, ...headers }).end(bytes));
+    return read(open(this.url, path, { ...this.#headers, 'Relay-Request-Id': id, ...headers }).end(bytes));
   }
 
   /** Begins a binary POST that the test writes itself. */
@@ -66,7 +74,7 @@ export class PlainConnector implements AsyncDisposable {
     id: string,
     headers: http.OutgoingHttpHeaders = {},
   ): { request: ClientRequest; reply: Promise<Reply> } {
-    const request = open(this.url, path, { 'Relay-Request-Id': id, ...headers });
+    const request = open(this.url, path, { ...this.#headers, 'Relay-Request-Id': id, ...headers });
     request.flushHeaders();
     const reply = read(request);
     reply.catch(() => {});

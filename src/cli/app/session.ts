@@ -2,6 +2,7 @@ import type { Config } from '../../config/options.ts';
 import { resolveConfig } from '../../config/resolve.ts';
 import { type Fetch, RelayClient, RelayError } from '../../index.ts';
 import { readCertificates } from '../certificates.ts';
+import { tokenSource } from '../credentials.ts';
 import { flagsOf } from '../flags.ts';
 import type { CommandContext, Io } from '../io.ts';
 import { openConnections } from './dispatcher.ts';
@@ -49,8 +50,9 @@ export async function runSession(
   subject: Subject,
   work: (session: Session) => Promise<void>,
 ): Promise<void> {
-  const { values: config, warnings } = resolveConfig('app', flagsOf(args), io.surroundings);
+  const { values: config, sources, warnings } = resolveConfig('app', flagsOf(args), io.surroundings);
   const ca = readCertificates(config.ca);
+  const token = tokenSource({ text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] })?.();
   const connections = openConnections(ca);
   const stop = new AbortController();
   const twice = Promise.withResolvers<never>();
@@ -63,7 +65,13 @@ export async function runSession(
   io.signals.on('SIGINT', onSignal);
   io.signals.on('SIGTERM', onSignal);
   try {
-    const client = new RelayClient({ baseUrl: config.router, fetch: connections.fetch, userAgent: `relay/${version}` });
+    const client = new RelayClient({
+      baseUrl: config.router,
+      fetch: connections.fetch,
+      token,
+      allowHttp: config.allowHttp,
+      userAgent: `relay/${version}`,
+    });
     const session = createSession(io, config, client, connections.fetch, stop.signal);
     for (const warning of warnings) session.note(warning);
     try {

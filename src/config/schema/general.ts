@@ -33,7 +33,7 @@ export const GENERAL_OPTIONS = {
     summary: 'Form of log lines; auto is pretty on a terminal and JSON elsewhere',
   },
   'env-file': {
-    roles: ['router', 'connector', 'app'],
+    roles: ['router', 'connector', 'app', 'token'],
     kind: 'path',
     group: 'General',
     flagOnly: true,
@@ -42,7 +42,7 @@ export const GENERAL_OPTIONS = {
     summary: 'File to take RELAY_* and AWS_* variables from',
   },
   'print-config': {
-    roles: ['router', 'connector', 'app'],
+    roles: ['router', 'connector', 'app', 'token'],
     kind: 'boolean',
     group: 'General',
     flagOnly: true,

@@ -9,7 +9,7 @@ export const ROUTER_OPTIONS = {
     group: 'Network',
     default: '127.0.0.1',
     placeholder: 'HOST',
-    summary: 'Address to listen on; one beyond loopback needs --insecure-no-auth',
+    summary: 'Address to listen on; one beyond loopback needs a secret',
   },
   port: {
     roles: ['router'],

@@ -29,8 +29,8 @@ export interface LinkOptions {
   readonly routerUrl: URL;
   /** Path of the connector below it, `connectors/{mac}`. */
   readonly path: string;
-  /** What the connector says of itself. */
-  readonly headers: Readonly<Record<string, string>>;
+  /** What the connector says of itself, and its token as it is now. */
+  readonly headers: () => Readonly<Record<string, string>>;
   readonly connectTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
   readonly heartbeatTimeoutMs: number;

@@ -21,6 +21,8 @@ interface ReconnectOptions {
   readonly improveAfterMs: number;
   /** How long without a link before it rejects, in ms; undefined for never. */
   readonly giveUpAfterMs: number | undefined;
+  /** Whether there is a token that the router has not refused yet. */
+  readonly hasNewToken: () => boolean;
   readonly backoff: Backoff;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -30,17 +32,20 @@ interface ReconnectOptions {
 
 /**
  * Keeps a link to the router, one after the other, until the signal aborts; then it closes the last one and resolves.
- * @throws {RelayError} router_unreachable when there was no link for longer than allowed.
+ * @throws {RelayError} router_unreachable when there was no link for longer than allowed; unauthorized or forbidden when the
+ * router refuses the credential before it ever took one. Later refusals are waited out, since a plant is far away.
  */
 export async function keepConnected(options: ReconnectOptions, signal: AbortSignal): Promise<void> {
   const { clock, backoff } = options;
   const failures = new FailureLog(options.logger, clock);
   let lostAt = clock.now();
+  let wasAccepted = false;
   while (!signal.aborted) {
     let pauseMs: number;
     try {
       const opened = await options.connectOnce(signal);
       failures.clear();
+      wasAccepted = true;
       const openedAt = clock.now();
       const end = await stayConnected(opened, options, signal);
       if (signal.aborted) return;
@@ -53,7 +58,10 @@ export async function keepConnected(options: ReconnectOptions, signal: AbortSign
       if (options.giveUpAfterMs !== undefined && clock.now() - lostAt >= options.giveUpAfterMs) {
         throw new RelayError('router_unreachable', error.message, { cause: error });
       }
-      pauseMs = isRefusal(error) ? backoff.nextSlow() : backoff.next();
+      if (!wasAccepted && (error.code === 'unauthorized' || error.code === 'forbidden')) {
+        throw new RelayError(error.code, error.message, { cause: error });
+      }
+      pauseMs = isRefusal(error) && !options.hasNewToken() ? backoff.nextSlow() : backoff.next();
       failures.note(error, pauseMs);
     }
     try {
@@ -131,7 +139,7 @@ class Improvement {
 const isLink = (value: Link | LinkEnd | undefined): value is Link => value !== undefined && 'kind' in value;
 
 /** Says why a link ended, where somebody has to act on it. @returns the pause before the next attempt. */
-function explainEnd({ code, reason }: LinkEnd, { backoff, logger }: ReconnectOptions): number {
+function explainEnd({ code, reason }: LinkEnd, { backoff, logger, hasNewToken }: ReconnectOptions): number {
   switch (code) {
     case CLOSE.replaced: {
       const pauseMs = backoff.nextSlow();
@@ -139,8 +147,15 @@ function explainEnd({ code, reason }: LinkEnd, { backoff, logger }: ReconnectOpt
       return pauseMs;
     }
     case CLOSE.notAuthorised: {
+      if (hasNewToken()) {
+        logger.info({ reason }, 'the router does not accept the token any more; coming back with the new one');
+        return backoff.nextSoon();
+      }
       const pauseMs = backoff.nextSlow();
-      logger.error({ reason, pauseMs: Math.round(pauseMs) }, 'the router does not accept this connector');
+      logger.error(
+        { reason, pauseMs: Math.round(pauseMs) },
+        'the router does not accept the token any more; put a new one into its place',
+      );
       return pauseMs;
     }
     case CLOSE.draining: {

@@ -25,7 +25,12 @@ export const openEventStream: OpenLink = (options, signal) =>
     let wasConnected = false;
     const request = start(url, {
       agent: options.agents.fresh(url),
-      headers: { ...options.headers, Accept: EVENT_STREAM, 'Accept-Encoding': 'identity', 'Cache-Control': 'no-store' },
+      headers: {
+        ...options.headers(),
+        Accept: EVENT_STREAM,
+        'Accept-Encoding': 'identity',
+        'Cache-Control': 'no-store',
+      },
     });
     const settle = (finish: () => void): void => {
       clearTimeout(deadline);

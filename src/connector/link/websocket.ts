@@ -20,7 +20,7 @@ export const openWebSocket: OpenLink = (options, signal) =>
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
     let wasConnected = false;
     const socket = new WebSocket(url, SUBPROTOCOL, {
-      headers: { ...options.headers },
+      headers: { ...options.headers() },
       maxPayload: MAX_FRAME_BYTES,
       perMessageDeflate: false,
       followRedirects: false,

@@ -2,12 +2,16 @@ import type { IncomingMessage } from 'node:http';
 import { parseCapabilities } from '../../protocol/capabilities.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import type { Mac } from '../../protocol/mac.ts';
+import type { Grant } from '../access/grant.ts';
 import type { Hello } from './link.ts';
 
 const MAX_LABELS = 64;
 
 /** Reads what a connector says of itself from the request that opens its link. What is malformed is left out. */
-export function readHello(request: IncomingMessage, mac: Mac, query: URLSearchParams, baseUrl: string): Hello {
+export function readHello(
+  request: IncomingMessage,
+  { mac, query, baseUrl, grant }: { mac: Mac; query: URLSearchParams; baseUrl: string; grant: Grant },
+): Hello {
   const header = (name: string): string | null => {
     const value = request.headers[name.toLowerCase()];
     return typeof value === 'string' && value !== '' ? value.slice(0, 4096) : null;
@@ -21,6 +25,7 @@ export function readHello(request: IncomingMessage, mac: Mac, query: URLSearchPa
     instance: header(HEADER.instance)?.slice(0, 64) ?? null,
     remote: `${request.socket.remoteAddress}:${request.socket.remotePort}`,
     baseUrl,
+    grant,
   };
 }
 

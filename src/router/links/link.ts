@@ -1,6 +1,7 @@
 import type { Capability } from '../../protocol/capabilities.ts';
 import type { Command } from '../../protocol/commands.ts';
 import type { Mac } from '../../protocol/mac.ts';
+import type { Grant } from '../access/grant.ts';
 
 /** What a connector said of itself when it opened its link. */
 export interface Hello {
@@ -15,6 +16,8 @@ export interface Hello {
   readonly remote: string;
   /** The router's base URL as this connector knows it. */
   readonly baseUrl: string;
+  /** What its token lets it do, and until when. */
+  readonly grant: Grant;
 }
 
 /** The persistent connection of one connector. Commands leave in the order in which they were sent. */

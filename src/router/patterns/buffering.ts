@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import type { SyncAnswer } from '../../protocol/app.ts';
+import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { BufferBudget } from '../buffer-budget.ts';
 import type { Context } from '../context.ts';
@@ -64,7 +65,7 @@ export function buffer(
     record.succeed();
     // The memory is the app's until it has read its answer or gone away.
     response.once('close', () => sink.release());
-    if (asBytes) sendBytes(response, bytes, sink.known);
+    if (asBytes) sendBytes(response, record.dataset, bytes, sink.known);
     else sendText(request, response, bytes, sink.known);
   };
 }
@@ -156,8 +157,8 @@ function prefersBytes(accept: string | undefined): boolean {
   return bytes > 0 && bytes >= quality('application/json');
 }
 
-function sendBytes(response: ServerResponse, bytes: Buffer, facts: DatasetFacts): void {
-  response.writeHead(200, { ...datasetHeaders(facts), 'Content-Length': bytes.length });
+function sendBytes(response: ServerResponse, dataset: DatasetName, bytes: Buffer, facts: DatasetFacts): void {
+  response.writeHead(200, { ...datasetHeaders(dataset, facts), 'Content-Length': bytes.length });
   response.end(bytes);
 }
 

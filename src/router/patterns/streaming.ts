@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HEADER } from '../../protocol/headers.ts';
+import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Context } from '../context.ts';
 import { type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
@@ -18,7 +19,7 @@ export function stream(
   response: ServerResponse,
   wantDigest: boolean,
 ): void {
-  const sink = new ResponseSink(request, response);
+  const sink = new ResponseSink(request, response, record.dataset);
   const transfer = new Transfer(sink);
   record.progress = () => ({ bytesDone: transfer.nextOffset, ...sink.known });
   const exchange = context.dispatcher.submit({
@@ -56,6 +57,7 @@ export function stream(
 class ResponseSink implements Sink {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
+  readonly #dataset: DatasetName;
   #headers: Record<string, string | number> | undefined;
   /** Bytes still to be written when the length was declared; undefined in a chunked response. */
   #left: number | undefined;
@@ -69,9 +71,10 @@ class ResponseSink implements Sink {
   onBegin: () => void = () => {};
   onEnd: () => void = () => {};
 
-  constructor(request: IncomingMessage, response: ServerResponse) {
+  constructor(request: IncomingMessage, response: ServerResponse, dataset: DatasetName) {
     this.#request = request;
     this.#response = response;
+    this.#dataset = dataset;
     const wakeUp = (): void => {
       for (const resume of this.#waiting.splice(0)) resume();
     };
@@ -92,7 +95,7 @@ class ResponseSink implements Sink {
     this.#trailer = this.expectDigest && digest === undefined && !http10;
     if (!this.#trailer) this.#left = totalSize;
     this.#headers = {
-      ...datasetHeaders(this.known, meta.contentType),
+      ...datasetHeaders(this.#dataset, this.known, meta.contentType),
       ...(this.#left !== undefined && { 'Content-Length': this.#left }),
       ...(this.#trailer && { Trailer: HEADER.reprDigest }),
     };

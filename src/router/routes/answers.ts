@@ -45,7 +45,7 @@ export const answerRoutes: Route[] = [
       );
       return;
     }
-    const body = await readResult(context, call.request);
+    const body = await readResult(context, call);
     await answerOnce(context, call, body.request_id, 'result', async (exchange) => {
       const failure = readFailure(body);
       if (failure !== undefined) {
@@ -76,7 +76,7 @@ export const answerRoutes: Route[] = [
   route('/datasets/stream/chunk', async (context, call) => {
     const id = readBinaryId(call.request);
     if (id !== undefined) {
-      const exchange = context.dispatcher.find(id);
+      const exchange = findFor(context, call, id);
       const offset = readCount(call.request, HEADER.offset);
       const nextOffset = await naming(
         id,
@@ -89,7 +89,7 @@ export const answerRoutes: Route[] = [
     }
     const begunAt = performance.now();
     const body = await readJson(call.request, streamChunk, MAX_JSON_CHUNK_BYTES);
-    const exchange = context.dispatcher.find(body.request_id);
+    const exchange = findFor(context, call, body.request_id);
     const bytes = decodeData(body.data, body.encoding);
     const nextOffset = await naming(body.request_id, transferOf(exchange).chunk(body.offset, bytes, begunAt));
     sendReceipt(call, { request_id: body.request_id, next_offset: nextOffset });
@@ -104,7 +104,7 @@ export const answerRoutes: Route[] = [
 
   route('/datasets/offload/parts', async (context, call) => {
     const body = await readJson(call.request, partsRequest, MAX_CONTROL_BODY_BYTES);
-    const exchange = context.dispatcher.find(body.request_id);
+    const exchange = findFor(context, call, body.request_id);
     if (exchange.answer.grantParts === undefined)
       throw new RelayError('invalid_request', `a ${exchange.name} is not uploaded in parts`);
     exchange.touch();
@@ -113,7 +113,7 @@ export const answerRoutes: Route[] = [
 
   route('/datasets/offload/progress', async (context, call) => {
     const body = await readJson(call.request, offloadProgress, MAX_CONTROL_BODY_BYTES);
-    const exchange = context.dispatcher.find(body.request_id);
+    const exchange = findFor(context, call, body.request_id);
     exchange.touch();
     exchange.answer.takeProgress?.(body);
     sendReceipt(call, { request_id: body.request_id });
@@ -128,13 +128,15 @@ async function answerOnce(
   kind: string,
   take: (exchange: Exchange) => Promise<number | undefined>,
 ): Promise<void> {
-  const earlier = context.dispatcher.findEnded(id)?.receipts.get(kind);
+  const ended = context.dispatcher.findEnded(id);
+  if (ended !== undefined) call.grant.requireMac(ended.mac);
+  const earlier = ended?.receipts.get(kind);
   if (earlier !== undefined) {
     call.request.resume();
     sendReceipt(call, earlier);
     return;
   }
-  const exchange = context.dispatcher.find(id);
+  const exchange = findFor(context, call, id);
   const running = exchange.underWay.get(kind);
   if (running !== undefined) call.request.resume();
   const taking = running ?? take(exchange);
@@ -143,6 +145,16 @@ async function answerOnce(
   const receipt: Receipt = { request_id: id, ...(nextOffset !== undefined && { next_offset: nextOffset }) };
   exchange.receipts.set(kind, receipt);
   sendReceipt(call, receipt);
+}
+
+/**
+ * The exchange that a POST is for.
+ * @throws {RelayError} request_gone when there is none; forbidden when another connector was asked.
+ */
+function findFor(context: Context, { grant }: Call, id: string): Exchange {
+  const exchange = context.dispatcher.find(id);
+  grant.requireMac(exchange.mac);
+  return exchange;
 }
 
 /** What goes wrong with an answer names the request that it is for. */
@@ -232,7 +244,7 @@ function decodeData(data: string, encoding: 'utf8' | 'base64'): Buffer {
  * takes its room from the budget of pattern A. One that is too large ends the request that it is for, so that its app need
  * not wait for more.
  */
-async function readResult(context: Context, request: IncomingMessage): Promise<Result> {
+async function readResult(context: Context, call: Call): Promise<Result> {
   const { bufferMaxBytes } = context.options;
   const limit = 2 * bufferMaxBytes + MAX_CONTROL_BODY_BYTES;
   let reserved = 0;
@@ -241,12 +253,12 @@ async function readResult(context: Context, request: IncomingMessage): Promise<R
     reserved += bytes;
   };
   try {
-    return await readJson(request, result, limit, {
+    return await readJson(call.request, result, limit, {
       reserve,
       refuse: (error, beginning) => {
         const id = REQUEST_ID.exec(beginning)?.[1];
         const tooLarge = error.code === 'invalid_request' ? tooLargeToBuffer(undefined, bufferMaxBytes) : error;
-        if (id !== undefined) context.dispatcher.find(id).fail(tooLarge);
+        if (id !== undefined) findFor(context, call, id).fail(tooLarge);
         return tooLarge;
       },
     });

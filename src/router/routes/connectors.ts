@@ -1,8 +1,11 @@
+import type { DatasetInfo } from '../../protocol/answers.ts';
 import { parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { MAX_LIST_LIMIT } from '../../protocol/limits.ts';
+import type { Mac } from '../../protocol/mac.ts';
 import { askList, askStat } from '../patterns/catalog.ts';
-import { DATASET_HEADERS } from '../dataset-answer.ts';
+import { contentHeaders, DATASET_HEADERS } from '../dataset-answer.ts';
+import type { Context } from '../context.ts';
 import { sendJson } from '../reply.ts';
 import { readMac } from './links.ts';
 import type { Call, Route } from './route.ts';
@@ -14,11 +17,10 @@ export const connectorRoutes: Route[] = [
   {
     method: 'GET',
     path: '/connectors',
-    scope: 'app',
-    handle(context, { response, query }) {
-      const { limit, cursor } = readPage(query);
-      const after =
-        cursor === undefined ? context.registry.list() : context.registry.list().filter(({ mac }) => mac > cursor);
+    scope: 'listing',
+    handle(context, { response, query, grant }) {
+      const { limit, cursor = '' } = readPage(query);
+      const after = context.registry.list((mac) => mac > cursor && grant.coversMac(mac));
       const connectors = after.slice(0, limit);
       const next = after.length > limit ? connectors.at(-1)?.mac : undefined;
       sendPage(response, '/connectors', { connectors }, limit, next);
@@ -27,9 +29,10 @@ export const connectorRoutes: Route[] = [
   {
     method: 'GET',
     path: '/connectors/{mac}',
-    scope: 'app',
-    handle(context, { response, params }) {
+    scope: 'listing',
+    handle(context, { response, params, grant }) {
       const mac = readMac(params);
+      grant.requireMac(mac);
       const info = context.registry.describe(mac);
       if (info === undefined) throw neverSeen(mac);
       sendJson(response, 200, info);
@@ -38,12 +41,13 @@ export const connectorRoutes: Route[] = [
   {
     method: 'GET',
     path: '/connectors/{mac}/datasets',
-    scope: 'app',
+    scope: 'listing',
     async handle(context, call) {
       const mac = readMac(call.params);
+      call.grant.requireMac(mac);
       const page = readPage(call.query);
       if (context.registry.describe(mac) === undefined) throw neverSeen(mac);
-      const { datasets, next } = await askList(context, mac, page, goneSignal(call));
+      const { datasets, next } = await listCovered(context, mac, page, call);
       sendPage(call.response, `/connectors/${mac}/datasets`, { datasets }, page.limit, next);
     },
   },
@@ -55,6 +59,7 @@ export const connectorRoutes: Route[] = [
       const mac = readMac(call.params);
       const dataset = parseDatasetName(call.params['path'] ?? '');
       if (dataset instanceof RelayError) throw dataset;
+      call.grant.requireDataset(mac, dataset);
       const link = context.registry.findLink(mac);
       if (link !== undefined && !link.hello.capabilities.has('stat')) {
         // Nobody can say without reading it, and HEAD reads nothing: what is not known is left out.
@@ -64,7 +69,7 @@ export const connectorRoutes: Route[] = [
       const { size, etag, mtime, content_type } = await askStat(context, mac, dataset, goneSignal(call), call.id);
       call.response.writeHead(200, {
         ...DATASET_HEADERS,
-        'Content-Type': content_type ?? 'application/octet-stream',
+        ...contentHeaders(dataset, content_type),
         'Content-Length': size,
         'Accept-Ranges': 'none',
         ...(etag !== undefined && { ETag: etag }),
@@ -74,6 +79,29 @@ export const connectorRoutes: Route[] = [
     },
   },
 ];
+
+/** A page of the datasets that a token covers, as if there were no others: neither its length nor its cursor tells of them. */
+async function listCovered(
+  context: Context,
+  mac: Mac,
+  { limit, cursor }: { limit: number; cursor?: string },
+  call: Call,
+): Promise<{ datasets: DatasetInfo[]; next?: string }> {
+  const signal = goneSignal(call);
+  const found: DatasetInfo[] = [];
+  for (let at = cursor; ; ) {
+    const page = await askList(context, mac, { limit, ...(at !== undefined && { cursor: at }) }, signal);
+    found.push(...page.datasets.filter(({ name }) => call.grant.coversDataset(name)));
+    const isLast = page.next === undefined || page.next === at;
+    if (found.length >= limit) {
+      const datasets = found.slice(0, limit);
+      const isMore = found.length > limit || !isLast;
+      return { datasets, ...(isMore && { next: (datasets.at(-1) as DatasetInfo).name }) };
+    }
+    if (isLast) return { datasets: found };
+    at = page.next;
+  }
+}
 
 const neverSeen = (mac: string): RelayError =>
   new RelayError('connector_not_found', `no connector with the MAC address ${mac} was ever connected here`);

@@ -18,10 +18,12 @@ export function linkRoutes(sse: SseLinks): Route[] {
       method: 'GET',
       path: '/connectors/{mac}/events',
       scope: 'connector',
-      handle(context, { request, response, params, query }) {
+      handle(context, { request, response, params, query, grant }) {
         if (request.method === 'HEAD') throw new RelayError('method_not_allowed', 'use GET here');
         refuseWhileDraining(context);
-        const hello = readHello(request, readMac(params), query, context.baseUrl.of(request));
+        const mac = readMac(params);
+        grant.requireMac(mac);
+        const hello = readHello(request, { mac, query, baseUrl: context.baseUrl.of(request), grant });
         sse.accept(request, response, hello, (link) => context.registry.connect(link));
       },
     },
@@ -41,11 +43,13 @@ export function linkRoutes(sse: SseLinks): Route[] {
       method: 'POST',
       path: '/connectors/{mac}/heartbeat',
       scope: 'connector',
-      async handle(context, { request, response, params }) {
+      async handle(context, { request, response, params, grant }) {
+        const mac = readMac(params);
+        grant.requireMac(mac);
         const length = request.headers['content-length'] ?? '0';
         const hasBody = length !== '0' || request.headers['transfer-encoding'] !== undefined;
         const body = hasBody ? await readJson(request, heartbeat, MAX_HEARTBEAT_BYTES) : {};
-        const link = context.registry.findLinkOf(readMac(params));
+        const link = context.registry.findLinkOf(mac);
         const named = request.headers[HEADER.linkId.toLowerCase()];
         if (!(link instanceof SseLink) || (named !== undefined && named !== link.id)) {
           throw new RelayError('request_gone', 'the router does not hold this link any more; connect again', {

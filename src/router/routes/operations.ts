@@ -24,7 +24,7 @@ export const operationRoutes: Route[] = [
   {
     method: 'GET',
     path: '/metrics',
-    scope: 'app',
+    scope: 'metrics',
     async handle(context, { response }) {
       const { text, contentType } = await context.metrics.render();
       response.writeHead(200, { 'Content-Type': contentType, 'Content-Length': Buffer.byteLength(text) });

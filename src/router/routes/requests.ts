@@ -50,8 +50,9 @@ export const requestRoutes: Route[] = [
     method: 'GET',
     path: '/requests/{id}',
     scope: 'app',
-    async handle(context, { request: message, response, params, query }) {
-      const record = findRecord(context, params);
+    async handle(context, call) {
+      const { request: message, response, query } = call;
+      const record = findRecord(context, call);
       const wait = Math.min(Number(query.get('wait') ?? 0) || 0, MAX_WAIT_S);
       if (wait > 0) await record.whenEnded(wait * 1000, goneSignal(response));
       sendJson(response, 200, await record.describe(context.baseUrl.of(message)), { [HEADER.requestId]: record.id });
@@ -61,9 +62,9 @@ export const requestRoutes: Route[] = [
     method: 'DELETE',
     path: '/requests/{id}',
     scope: 'app',
-    handle(context, { response, params }) {
-      findRecord(context, params).cancel('the request was cancelled');
-      response.writeHead(204).end();
+    handle(context, call) {
+      findRecord(context, call).cancel('the request was cancelled');
+      call.response.writeHead(204).end();
     },
   },
 ];
@@ -79,6 +80,7 @@ function request(
     async handle(context, call) {
       refuseWhileDraining(context);
       const { mac, dataset } = await readJson(call.request, datasetRequest, MAX_CONTROL_BODY_BYTES);
+      call.grant.requireDataset(mac, dataset);
       const wantDigest = wantsDigest(call.request.headers['want-repr-digest']);
       const canOutlive = (kind === 'offload' || kind === 'digest') && readAsyncWait(call) !== undefined;
       const record = context.requests.open({
@@ -87,6 +89,7 @@ function request(
         mac,
         dataset,
         keep: canOutlive || wantDigest,
+        tokenId: call.grant.tokenId,
       });
       if (!canOutlive) {
         call.response.once('close', () => {
@@ -157,10 +160,13 @@ function readAsyncWait({ request: message }: Call): number | undefined {
   return /(?:^|,)\s*respond-async\b/i.test(preferences) ? 0 : undefined;
 }
 
-function findRecord(context: Context, params: Readonly<Record<string, string>>): RequestRecord {
+function findRecord(context: Context, { params, grant }: Call): RequestRecord {
   const id = params['id'] ?? '';
   const record = context.requests.find(id);
-  if (record !== undefined) return record;
+  if (record !== undefined) {
+    grant.requireDataset(record.mac, record.dataset);
+    return record;
+  }
   // One from before a restart may be asked for anew; so may one of another router, as far as this one knows.
   const retryable = readRouterId(id) !== context.routerId;
   throw new RelayError('request_gone', 'there is no such request; it has ended long ago, or the router was restarted', {

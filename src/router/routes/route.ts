@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RelayError } from '../../protocol/errors.ts';
-import type { Scope } from '../access.ts';
+import type { Scope } from '../access/access.ts';
+import type { Grant } from '../access/grant.ts';
 import type { Context } from '../context.ts';
 
 /** One request on its way through its handler. */
@@ -12,6 +13,8 @@ export interface Call {
   readonly query: URLSearchParams;
   /** The request's id, which every answer to an app carries. */
   readonly id: string;
+  /** What whoever asks may do. The role is checked; which connectors and datasets is for the handler to ask. */
+  readonly grant: Grant;
 }
 
 /** An endpoint: a method, a path pattern with `{name}` for a part and `{name...}` for the rest, and who may use it. */

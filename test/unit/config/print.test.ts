@@ -29,7 +29,7 @@ describe('--print-config', () => {
     const file = work.write('.env', 'AWS_SESSION_TOKEN=secret-two\n');
     const env = { AWS_SECRET_ACCESS_KEY: 'secret-one', AWS_ACCESS_KEY_ID: 'secret-three', AWS_REGION: 'eu-north-1' };
     const text = printConfig('router', {}, { env, cwd: work.path });
-    expect(text).not.toMatch(/secret-/);
+    expect(text).not.toMatch(/secret-(?:one|two|three)/);
     expect(text).toMatch(/^AWS_SECRET_ACCESS_KEY +\*+ +environment$/m);
     expect(text).toContain(file);
     expect(text).toMatch(/^AWS_REGION +eu-north-1 +environment$/m);

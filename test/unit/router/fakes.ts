@@ -6,6 +6,7 @@ import type { Command } from '../../../src/protocol/commands.ts';
 import type { DatasetName } from '../../../src/protocol/dataset-name.ts';
 import type { RelayError } from '../../../src/protocol/errors.ts';
 import type { Mac } from '../../../src/protocol/mac.ts';
+import { Grant } from '../../../src/router/access/grant.ts';
 import type { ExchangeOptions } from '../../../src/router/exchange.ts';
 import type { Hello, Link } from '../../../src/router/links/link.ts';
 import type { Sink, TransferMeta } from '../../../src/router/transfer.ts';
@@ -35,6 +36,7 @@ export class FakeLink implements Link {
       instance: null,
       remote: '127.0.0.1:1',
       baseUrl: 'http://127.0.0.1',
+      grant: Grant.everything,
       ...hello,
     };
   }

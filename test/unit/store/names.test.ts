@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { Mac } from '../../../src/protocol/mac.ts';
-import { formatAttachment } from '../../../src/store/content-disposition.ts';
+import { formatAttachment } from '../../../src/http/content-disposition.ts';
 import { createObjectKey, fileNameToKey, isObjectKey, keyToFileName } from '../../../src/store/object-key.ts';
 import { parseStoreLocation } from '../../../src/store/open-store.ts';
 

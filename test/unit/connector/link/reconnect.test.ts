@@ -49,6 +49,7 @@ class FakeLink implements Link {
 async function play(
   steps: ((clock: FakeClock) => FakeLink | LinkError)[],
   giveUpAfterMs?: number,
+  hasNewToken = false,
 ): Promise<{ clock: FakeClock; lines: ReturnType<typeof recordLog>['lines']; events: string[]; error: unknown }> {
   const clock = new FakeClock();
   const { logger, lines } = recordLog();
@@ -70,6 +71,7 @@ async function play(
       },
       improve: () => Promise.resolve(undefined),
       improveAfterMs: 600_000,
+      hasNewToken: () => hasNewToken,
       giveUpAfterMs,
       backoff: new Backoff({ minMs: 500, maxMs: 30_000, random: () => clock.random() }),
       clock,
@@ -85,6 +87,9 @@ async function play(
 }
 
 const refused = (): LinkError => new LinkError('unreachable', 'nobody there');
+
+const unauthorised = (): LinkError =>
+  new LinkError('transport', 'the token has expired', { status: 401, code: 'unauthorized' });
 
 const otherVersion = (): LinkError =>
   new LinkError('transport', 'speaks relay.v2', { status: 426, code: 'upgrade_required' });
@@ -127,8 +132,34 @@ describe('reconnecting', () => {
     const { clock, lines } = await play([lives(0, { code: 4001, reason: 'no' })]);
     expect(clock.pauses).toEqual([30_000]);
     expect(lines).toContainEqual(
-      expect.objectContaining({ level: ERROR, msg: 'the router does not accept this connector' }),
+      expect.objectContaining({ level: ERROR, msg: expect.stringMatching(/does not accept the token/) }),
     );
+  });
+
+  test('comes back soon where there is another token by now', async () => {
+    const { clock } = await play([lives(0, { code: 4001, reason: 'expired' }), unauthorised], undefined, true);
+    expect(clock.pauses[0]).toBeLessThan(30_000);
+    expect(clock.pauses[1]).toBeLessThan(30_000);
+  });
+
+  test.each(['unauthorized', 'forbidden'] as const)(
+    'ends when it is refused (%s) before it was ever accepted, and goes slowly later',
+    async (code) => {
+      const refusal = (): LinkError => new LinkError('transport', 'no such token', { status: 401, code });
+      const { error, clock } = await play([refused, refusal]);
+      expect(error).toMatchObject({ code, message: 'no such token', exitCode: 6 });
+      expect(clock.pauses).toHaveLength(1);
+      const later = await play([lives(60_000, { reason: 'lost' }), refusal, refusal]);
+      expect(later.error).toBeUndefined();
+      expect(later.clock.pauses.slice(1)).toEqual([30_000, 30_000]);
+    },
+  );
+
+  test('does not end where something in between refuses', async () => {
+    const proxy = (): LinkError => new LinkError('transport', 'HTTP 403', { status: 403 });
+    const { error, clock } = await play([proxy, proxy]);
+    expect(error).toBeUndefined();
+    expect(clock.pauses).toEqual([500, 1000]);
   });
 
   test('comes back soon after a router that goes down', async () => {
@@ -211,6 +242,7 @@ function start(): Scene {
         });
       },
       improveAfterMs: 1000,
+      hasNewToken: () => false,
       giveUpAfterMs: undefined,
       backoff: new Backoff({ minMs: 1, maxMs: 1, random: () => 0 }),
       clock,

@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
-import { Access, type Scope } from '../../../src/router/access.ts';
-import { BaseUrl } from '../../../src/router/base-url.ts';
+import { silentLogger } from '../../../../src/observability/logger.ts';
+import { Access, type Scope } from '../../../../src/router/access/access.ts';
+import { BaseUrl } from '../../../../src/router/base-url.ts';
 
 const PUBLIC = 'https://relay.example.com';
 
@@ -11,14 +12,26 @@ function asked(headers: Record<string, string | undefined>, { secure = false, ad
   return { headers, socket } as unknown as IncomingMessage;
 }
 
+function makeAccess({ allowNoAuth, publicUrl }: { allowNoAuth: boolean; publicUrl?: string }): Access {
+  const baseUrl = new BaseUrl(publicUrl === undefined ? undefined : new URL(publicUrl));
+  return new Access({
+    secrets: undefined,
+    allowNoAuth,
+    originOf: (request) => URL.parse(baseUrl.of(request))?.origin ?? '',
+    addressOf: () => '127.0.0.1',
+    countFailure: () => {},
+    logger: silentLogger(),
+  });
+}
+
 const check = (access: Access, headers: Record<string, string | undefined>, secure = false): (() => void) => {
-  return () => access.check(asked(headers, { secure }), 'app');
+  return () => access.admit(asked(headers, { secure }), 'app');
 };
 const refusal = (message: RegExp) =>
   expect.objectContaining({ code: 'forbidden', message: expect.stringMatching(message) });
 
 describe('a router without access control', () => {
-  const access = new Access({ allowNoAuth: false });
+  const access = makeAccess({ allowNoAuth: false });
 
   test.each([
     'localhost',
@@ -78,13 +91,13 @@ describe('a router without access control', () => {
   });
 
   test.each(['app', 'connector', 'public', 'signed'] as Scope[])('is as strict for what is %s', (scope) => {
-    expect(() => access.check(asked({ host: 'evil.com' }), scope)).toThrow(refusal(/Host/));
+    expect(() => access.admit(asked({ host: 'evil.com' }), scope)).toThrow(refusal(/Host/));
   });
 });
 
 describe('the origin of a web page', () => {
   test.each([true, false])('may be the own one (without access control: %p)', (allowNoAuth) => {
-    const access = new Access({ allowNoAuth });
+    const access = makeAccess({ allowNoAuth });
     expect(check(access, { host: 'localhost:8080', origin: 'http://localhost:8080' })).not.toThrow();
     expect(check(access, { host: 'localhost:8080', origin: 'https://localhost:8080' }, true)).not.toThrow();
   });
@@ -99,12 +112,12 @@ describe('the origin of a web page', () => {
     PUBLIC,
   ])('may not be %p', (origin) => {
     for (const allowNoAuth of [true, false]) {
-      expect(check(new Access({ allowNoAuth }), { host: 'localhost:8080', origin })).toThrow(refusal(/origin/));
+      expect(check(makeAccess({ allowNoAuth }), { host: 'localhost:8080', origin })).toThrow(refusal(/origin/));
     }
   });
 
   test('may be that of the public URL', () => {
-    const access = new Access({ allowNoAuth: true, publicOrigin: PUBLIC });
+    const access = makeAccess({ allowNoAuth: true, publicUrl: PUBLIC });
     expect(check(access, { host: 'inside:8080', origin: PUBLIC })).not.toThrow();
     expect(check(access, { host: 'inside:8080', origin: `${PUBLIC}.evil.com` })).toThrow(refusal(/origin/));
   });
@@ -112,7 +125,7 @@ describe('the origin of a web page', () => {
 
 describe('a router that was told to do without access control', () => {
   test('answers to any name, and through proxies', () => {
-    const access = new Access({ allowNoAuth: true });
+    const access = makeAccess({ allowNoAuth: true });
     expect(check(access, { host: 'relay.example.com', via: '1.1 proxy', 'x-forwarded-for': '1.2.3.4' })).not.toThrow();
   });
 });

@@ -1,0 +1,75 @@
+import picomatch from 'picomatch';
+import type { DatasetName } from '../../protocol/dataset-name.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import type { Mac } from '../../protocol/mac.ts';
+import { ANY_MAC, type TokenClaims, type TokenRole } from '../../protocol/token.ts';
+
+/** What whoever made a request may do: what the token says, or everything where the router asks for none. */
+export class Grant {
+  /** Everything: the router asks for no tokens, and whoever reaches it is trusted. */
+  static readonly everything = new Grant(undefined, undefined);
+
+  readonly #claims: TokenClaims | undefined;
+  readonly #matches: ((name: string) => boolean) | undefined;
+  /** Which secret verified the token. */
+  readonly keyId: string | undefined;
+
+  private constructor(claims: TokenClaims | undefined, keyId: string | undefined) {
+    this.#claims = claims;
+    this.keyId = keyId;
+    // An app reads datasets, so its token must say which; a monitor's may narrow the names that it sees.
+    const globs = claims?.datasets ?? (claims?.role === 'app' ? [] : undefined);
+    this.#matches = globs && compileGlobs(globs);
+  }
+
+  /** What a verified token grants. */
+  static of(claims: TokenClaims, keyId: string): Grant {
+    return new Grant(claims, keyId);
+  }
+
+  /** What the token's holder is; undefined where there are no tokens. */
+  get role(): TokenRole | undefined {
+    return this.#claims?.role;
+  }
+
+  /** The token's own id, for logs. */
+  get tokenId(): string | undefined {
+    return this.#claims?.jti;
+  }
+
+  /** When the token expires, in ms since 1970; undefined for never. */
+  get expiresAt(): number | undefined {
+    return this.#claims?.exp === undefined ? undefined : this.#claims.exp * 1000;
+  }
+
+  coversMac(mac: Mac): boolean {
+    const macs = this.#claims?.macs;
+    return macs === undefined || macs.includes(ANY_MAC) || macs.includes(mac);
+  }
+
+  /** Whether a dataset's name is covered, in whichever form its letters are composed. */
+  coversDataset(dataset: string): boolean {
+    return this.#matches === undefined || this.#matches(dataset.normalize('NFC'));
+  }
+
+  /** @throws {RelayError} forbidden when the token does not cover this connector. */
+  requireMac(mac: Mac): void {
+    if (!this.coversMac(mac)) throw new RelayError('forbidden', `the token does not cover the connector ${mac}`);
+  }
+
+  /** @throws {RelayError} forbidden when the token does not cover this dataset of this connector. */
+  requireDataset(mac: Mac, dataset: DatasetName): void {
+    this.requireMac(mac);
+    if (!this.coversDataset(dataset))
+      throw new RelayError('forbidden', `the token does not cover ${JSON.stringify(dataset)} of ${mac}`);
+  }
+}
+
+function compileGlobs(globs: readonly string[]): (name: string) => boolean {
+  if (globs.length === 0) return () => false;
+  return picomatch(
+    globs.map((glob) => glob.normalize('NFC')),
+    // The same on every platform; a name that begins with a dot or an exclamation mark is a name like any other.
+    { dot: true, nonegate: true, windows: false, strictSlashes: true },
+  );
+}

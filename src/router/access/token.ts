@@ -1,0 +1,115 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { errors, jwtVerify, SignJWT } from 'jose';
+import { decodeValue } from '../../protocol/codec.ts';
+import { type TokenClaims, tokenClaims } from '../../protocol/token.ts';
+
+/** The one algorithm: HMAC with SHA-256 (RFC 7518 §3.2). What a token says of its own algorithm decides nothing. */
+const ALGORITHM = 'HS256';
+
+/** Tokens are a few hundred bytes; what is longer is none. */
+const MAX_TOKEN_LENGTH = 8192;
+
+/** How many tokens are remembered as good, so that a request does not pay for its signature again. */
+const MAX_REMEMBERED = 10_000;
+
+/** Why a token is not taken. */
+export type TokenFault = 'malformed' | 'signature' | 'expired' | 'not_yet_valid';
+
+/** A token that was looked at. */
+export type Verdict =
+  | { readonly ok: true; readonly claims: TokenClaims; readonly keyId: string }
+  | { readonly ok: false; readonly fault: TokenFault };
+
+/** Makes a token (RFC 7519), signed with `secret`. `iat` and `jti` are added. */
+export async function signToken(
+  { role, macs, datasets, exp }: Omit<TokenClaims, 'iat' | 'jti' | 'nbf'>,
+  secret: string,
+): Promise<string> {
+  const claims = { role, macs, ...(datasets !== undefined && { datasets }) };
+  const token = new SignJWT(claims)
+    .setProtectedHeader({ alg: ALGORITHM, typ: 'JWT' })
+    .setIssuedAt()
+    .setJti(randomUUID());
+  if (exp !== undefined) token.setExpirationTime(exp);
+  return token.sign(Buffer.from(secret));
+}
+
+/** Tells good tokens from others, by the secrets that there are at the moment. */
+export class TokenVerifier {
+  readonly #readSecrets: () => readonly string[];
+  readonly #remembered = new Map<string, { claims: TokenClaims; keyId: string }>();
+  #secrets: readonly string[] = [];
+  #keys = new Map<string, Uint8Array>();
+
+  /** @param readSecrets the secrets of now; asked before each token, so that a changed file counts at once. */
+  constructor(readSecrets: () => readonly string[]) {
+    this.#readSecrets = readSecrets;
+    this.#refresh();
+  }
+
+  /** Whether a secret that once verified a token still does. */
+  knows(keyId: string): boolean {
+    this.#refresh();
+    return this.#keys.has(keyId);
+  }
+
+  /** Looks at a token. One that was good before is answered at once, without a promise. */
+  verify(token: string): Verdict | Promise<Verdict> {
+    this.#refresh();
+    const known = this.#remembered.get(token);
+    if (known === undefined) return this.#check(token);
+    if (isOver(known.claims)) {
+      this.#remembered.delete(token);
+      return { ok: false, fault: 'expired' };
+    }
+    return { ok: true, ...known };
+  }
+
+  async #check(token: string): Promise<Verdict> {
+    if (token.length > MAX_TOKEN_LENGTH) return { ok: false, fault: 'malformed' };
+    let fault: TokenFault = 'signature';
+    for (const [keyId, key] of this.#keys) {
+      try {
+        const { payload } = await jwtVerify(token, key, { algorithms: [ALGORITHM] });
+        const claims = decodeValue(tokenClaims, payload);
+        if (!claims.ok) return { ok: false, fault: 'malformed' };
+        this.#remember(token, { claims: claims.value, keyId });
+        return { ok: true, claims: claims.value, keyId };
+      } catch (error) {
+        fault = faultOf(error);
+        // Only another key can make a wrong signature right.
+        if (fault !== 'signature') break;
+      }
+    }
+    return { ok: false, fault };
+  }
+
+  #remember(token: string, known: { claims: TokenClaims; keyId: string }): void {
+    // The secrets may have changed while the signature was computed.
+    if (!this.#keys.has(known.keyId)) return;
+    if (this.#remembered.size >= MAX_REMEMBERED)
+      this.#remembered.delete(this.#remembered.keys().next().value as string);
+    this.#remembered.set(token, known);
+  }
+
+  #refresh(): void {
+    const secrets = this.#readSecrets();
+    if (secrets === this.#secrets) return;
+    this.#secrets = secrets;
+    this.#keys = new Map(secrets.map((secret) => [idOf(secret), Buffer.from(secret)]));
+    this.#remembered.clear();
+  }
+}
+
+/** Tells secrets apart without showing them. */
+const idOf = (secret: string): string =>
+  createHash('sha256').update('relay key id\n').update(secret).digest('hex').slice(0, 16);
+
+const isOver = ({ exp }: TokenClaims): boolean => exp !== undefined && exp <= Math.floor(Date.now() / 1000);
+
+function faultOf(error: unknown): TokenFault {
+  if (error instanceof errors.JWTExpired) return 'expired';
+  if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'nbf') return 'not_yet_valid';
+  if (error instanceof errors.JWSSignatureVerificationFailed) return 'signature';
+  return 'malformed';
+}
