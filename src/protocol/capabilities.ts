@@ -8,6 +8,7 @@
  * - `stat`, `list`, `digest`: answers these commands; `digest` also gives a digest with a transfer when asked.
  * - `cancel`: understands `cancel`.
  * - `progress`: reports how far an upload to the store is, at least every ten seconds.
+ * - `receiving`: wants to hear when a binary body of its begins to arrive.
  * - `heartbeat`: POSTs heartbeats for its SSE link.
  */
 export const CAPABILITIES = [
@@ -20,6 +21,7 @@ export const CAPABILITIES = [
   'digest',
   'cancel',
   'progress',
+  'receiving',
   'heartbeat',
 ] as const;
 

@@ -3,6 +3,7 @@ import { decodeJson, type Decoded, undecodable } from './codec.ts';
 import { RelayError } from './errors.ts';
 import { byteCount, datasetName, etag, httpUrl, requestId, timestamp } from './fields.ts';
 import { MAX_FRAME_BYTES, MAX_LIST_LIMIT } from './limits.ts';
+import { isRequestId } from './request-id.ts';
 
 /** A request that whoever holds it may make, because its URL is signed. */
 export const signedRequest = z.object({
@@ -65,17 +66,23 @@ export type Command = z.infer<typeof command>;
 export type CommandName = Command['command'];
 export type CommandOf<N extends CommandName> = Extract<Command, { command: N }>;
 
+/** What the router says down a link without asking for anything: a binary body of this request has begun to arrive. */
+export interface Receiving {
+  readonly event: 'receiving';
+  readonly request_id: string;
+}
+
 const NAMES: ReadonlySet<string> = new Set(command.options.map((option) => option.shape.command.value));
 
 /** A message that is no command: enough of it to answer, or to ignore it knowingly. */
 const anyMessage = z.object({
   command: z.string().optional().catch(undefined),
   event: z.string().optional().catch(undefined),
-  request_id: requestId.optional(),
+  request_id: z.unknown().optional(),
 });
 
-/** A command as the text of one WebSocket message or one SSE `data:` line. @throws {RelayError} internal when it is over the frame limit. */
-export function encodeCommand(value: Command): string {
+/** A command, or an event, as the text of one WebSocket message or one SSE `data:` line. @throws {RelayError} internal when it is over the frame limit. */
+export function encodeCommand(value: Command | Receiving): string {
   const text = JSON.stringify(value);
   if (exceedsFrame(text)) throw new RelayError('internal', 'a command exceeds the frame limit');
   return text;
@@ -90,23 +97,26 @@ export type Incoming =
   | { readonly kind: 'command'; readonly command: Command }
   /** A command that is unknown or malformed, to be answered with `error` under its id. */
   | { readonly kind: 'refused'; readonly requestId: string; readonly error: RelayError }
-  /** An event, such as `receiving`; unknown ones are for nobody. */
-  | { readonly kind: 'event'; readonly event: string };
+  /** An event, such as `receiving`, and the request that it is about, if any; unknown ones are for nobody. */
+  | { readonly kind: 'event'; readonly event: string; readonly requestId?: string };
 
 /** Reads one message from a link. Fails only where there is not even an id to answer under. */
 export function decodeIncoming(text: string): Decoded<Incoming> {
   if (exceedsFrame(text)) return undecodable(new RelayError('invalid_request', 'the message exceeds the frame limit'));
   const message = decodeJson(anyMessage, text);
   if (!message.ok) return message;
-  const { command: name, event, request_id: id } = message.value;
-  if (name === undefined && event !== undefined) return { ok: true, value: { kind: 'event', event } };
+  const { command: name, event, request_id: given } = message.value;
+  const id = isRequestId(given) ? given : undefined;
+  if (name === undefined && event !== undefined) {
+    return { ok: true, value: { kind: 'event', event, ...(id !== undefined && { requestId: id }) } };
+  }
   if (name !== undefined && NAMES.has(name)) {
     const known = decodeJson(command, text);
     if (known.ok) return { ok: true, value: { kind: 'command', command: known.value } };
     if (id !== undefined) return { ok: true, value: { kind: 'refused', requestId: id, error: known.error } };
     return known;
   }
-  if (id === undefined) return undecodable(new RelayError('invalid_request', 'the message has no request_id'));
+  if (id === undefined) return undecodable(new RelayError('invalid_request', 'the message has no usable request_id'));
   const error = new RelayError(
     'not_supported',
     `this connector does not know the command ${JSON.stringify(name ?? null)}`,

@@ -84,6 +84,8 @@ export class Dispatcher implements RegistryListener {
   linkUp(link: Link): void {
     // A copy: what is submitted meanwhile goes down the new link by itself.
     for (const exchange of Array.from(this.#byMac.get(link.hello.mac) ?? [])) {
+      // What was said down the old link may be lost.
+      if (exchange.arriving > 0) this.sayReceiving(exchange);
       if (exchange.state === 'waiting') this.#send(exchange, link);
       else if (exchange.state === 'sent') {
         // Written to a link that is gone, and nothing came of it: maybe it was never read.
@@ -118,6 +120,12 @@ export class Dispatcher implements RegistryListener {
   /** A body of the connector's ended early, in an exchange that may still go on. */
   bodyBroke(exchange: Exchange): void {
     if (exchange.arriving === 0 && this.#registry.findLinkOf(exchange.mac) === undefined) this.orphan(exchange);
+  }
+
+  /** Tells the connector that a body of this exchange has begun to arrive, where it wants to know. */
+  sayReceiving(exchange: Exchange): void {
+    const link = this.#registry.findLinkOf(exchange.mac);
+    if (link?.hello.capabilities.has('receiving')) link.send({ event: 'receiving', request_id: exchange.id });
   }
 
   #send(exchange: Exchange, link: Link): boolean {

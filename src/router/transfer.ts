@@ -146,12 +146,13 @@ export class Transfer {
 
   /**
    * Takes a whole dataset in one body: what an octet-stream result is.
-   * @throws {RelayError} connector_failed (and the exchange fails) when it breaks off.
+   * @param offset where it begins, if it says so: then it may be sent again, or go on in chunks, where it breaks off.
+   * @throws {RelayError} connector_failed (and the exchange fails) when it breaks off and named no offset.
    */
-  async receiveWhole(body: IncomingMessage, meta: TransferMeta): Promise<number> {
-    if (this.#meta !== undefined || this.#chunks > 0)
+  async receiveWhole(body: IncomingMessage, meta: TransferMeta, offset?: number): Promise<number> {
+    if (offset === undefined && (this.#meta !== undefined || this.#chunks > 0))
       throw this.#broken('a result came in the middle of a chunked answer');
-    const end = await this.receive(body, undefined, meta);
+    const end = await this.receive(body, offset, meta);
     this.complete(end, meta.digest);
     return end;
   }

@@ -1,5 +1,5 @@
 import type { Capability } from '../../protocol/capabilities.ts';
-import type { Command } from '../../protocol/commands.ts';
+import type { Command, Receiving } from '../../protocol/commands.ts';
 import type { Mac } from '../../protocol/mac.ts';
 import type { Grant } from '../access/grant.ts';
 
@@ -26,8 +26,8 @@ export interface Link {
   readonly kind: 'websocket' | 'sse';
   readonly hello: Hello;
 
-  /** Writes a command. @returns false when the link is already gone. A peer that does not read ends the link. */
-  send(command: Command): boolean;
+  /** Writes a command or an event. @returns false when the link is already gone. A peer that does not read ends the link. */
+  send(message: Command | Receiving): boolean;
 
   /** Ends the link and tells the peer why. */
   close(code: number, reason: string): void;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Command, encodeCommand } from '../../protocol/commands.ts';
+import { type Command, encodeCommand, type Receiving } from '../../protocol/commands.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { type Hello, type Link, type LinkEvents, MAX_UNSENT_BYTES } from './link.ts';
 
@@ -70,14 +70,14 @@ export class SseLink implements Link {
     if (draining) this.#options.draining(this);
   }
 
-  send(command: Command): boolean {
+  send(message: Command | Receiving): boolean {
     if (this.#response.destroyed || this.#response.writableEnded) return false;
     if (this.#response.writableLength > MAX_UNSENT_BYTES) {
       this.#closeReason ??= 'the connector does not read its commands';
       this.terminate();
       return false;
     }
-    this.#response.write(`id: ${++this.#eventId}\ndata: ${encodeCommand(command)}\n\n`);
+    this.#response.write(`id: ${++this.#eventId}\ndata: ${encodeCommand(message)}\n\n`);
     return true;
   }
 

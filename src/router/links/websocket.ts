@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocket, WebSocketServer } from 'ws';
-import { type Command, decodeIncoming, encodeCommand } from '../../protocol/commands.ts';
+import { type Command, decodeIncoming, encodeCommand, type Receiving } from '../../protocol/commands.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
@@ -104,14 +104,14 @@ class WebSocketLink implements Link {
     });
   }
 
-  send(command: Command): boolean {
+  send(message: Command | Receiving): boolean {
     if (this.#peer.readyState !== WebSocket.OPEN) return false;
     if (this.#peer.bufferedAmount > MAX_UNSENT_BYTES) {
       this.#closeReason ??= 'the connector does not read its commands';
       this.#peer.terminate();
       return false;
     }
-    this.#peer.send(encodeCommand(command));
+    this.#peer.send(encodeCommand(message));
     return true;
   }
 

@@ -38,9 +38,10 @@ export const answerRoutes: Route[] = [
   route('/datasets/result', async (context, call) => {
     const id = readBinaryId(call.request);
     if (id !== undefined) {
+      const offset = readOffset(call.request);
       await answerOnce(context, call, id, 'result', (exchange) =>
-        arriving(context, exchange, () =>
-          transferOf(exchange).receiveWhole(call.request, readMeta(call.request, true)),
+        arriving(context, exchange, call.request, () =>
+          transferOf(exchange).receiveWhole(call.request, readMeta(call.request, !offset), offset),
         ),
       );
       return;
@@ -77,10 +78,10 @@ export const answerRoutes: Route[] = [
     const id = readBinaryId(call.request);
     if (id !== undefined) {
       const exchange = findFor(context, call, id);
-      const offset = readCount(call.request, HEADER.offset);
+      const offset = readOffset(call.request);
       const nextOffset = await naming(
         id,
-        arriving(context, exchange, () =>
+        arriving(context, exchange, call.request, () =>
           transferOf(exchange).receive(call.request, offset, readMeta(call.request, false)),
         ),
       );
@@ -166,8 +167,17 @@ async function naming<T>(id: string, outcome: Promise<T>): Promise<T> {
   }
 }
 
-/** Follows a body while it arrives: one that breaks off may mean that its connector is gone. */
-async function arriving(context: Context, exchange: Exchange, receive: () => Promise<number>): Promise<number> {
+/**
+ * Follows a body while it arrives. Its connector hears that it does, since what stands in between may hold it back; one that
+ * breaks off may mean that the connector is gone.
+ */
+async function arriving(
+  context: Context,
+  exchange: Exchange,
+  request: IncomingMessage,
+  receive: () => Promise<number>,
+): Promise<number> {
+  request.once('data', () => context.dispatcher.sayReceiving(exchange));
   try {
     return await receive();
   } catch (error) {
@@ -216,6 +226,8 @@ function readMeta(request: IncomingMessage, whole: boolean): TransferMeta {
     lastModified: Number.isNaN(modified) ? undefined : new Date(modified).toISOString(),
   };
 }
+
+const readOffset = (request: IncomingMessage): number | undefined => readCount(request, HEADER.offset);
 
 function readCount(request: IncomingMessage, name: string): number | undefined {
   const value = request.headers[name.toLowerCase()];

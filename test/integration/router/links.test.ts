@@ -49,6 +49,56 @@ describe('links', () => {
     expect((await answer).json()).toMatchObject({ data: 'x' });
   });
 
+  test.each(['websocket', 'sse'])('says over %s when a binary body begins to arrive', async (kind) => {
+    await using router = await startRouter();
+    const { answer } = await (async () => {
+      if (kind === 'websocket') {
+        await using node = await PlainConnector.connect(router.url, { capabilities: 'receiving' });
+        const asked = ask(router.url, SYNC);
+        const { request_id } = await node.next();
+        const post = node.begin('/datasets/result', request_id, { 'Content-Length': 2 });
+        post.request.write('a');
+        expect(await node.next()).toEqual({ event: 'receiving', request_id });
+        post.request.end('b');
+        await post.reply;
+        return asked;
+      }
+      using events = await openEvents(router.url, { 'Relay-Capabilities': 'receiving' });
+      const asked = ask(router.url, STREAM);
+      const [, id = ''] = await events.until(/"request_id":"([^"]+)"/);
+      const headers = { 'Relay-Request-Id': id, 'Relay-Offset': '0', 'Relay-Total-Size': '2' };
+      const url = `${router.url}/datasets/stream/chunk`;
+      await fetch(url, { method: 'POST', headers, body: 'ab' });
+      await events.until(new RegExp(`^data: \\{"event":"receiving","request_id":"${id}"\\}\n\n`, 'm'));
+      const body = JSON.stringify({ request_id: id, total_size: 2 });
+      await fetch(`${router.url}/datasets/stream/complete`, { method: 'POST', body });
+      return asked;
+    })();
+    expect((await answer).bytes.toString()).toMatch(/ab/);
+  });
+
+  test('says it again down a new link, and to nobody who did not ask', async () => {
+    await using router = await startRouter();
+    await using first = await PlainConnector.connect(router.url, { capabilities: 'offset' });
+    const { answer } = ask(router.url, STREAM);
+    const { request_id } = await first.next();
+    const headers = { 'Relay-Offset': 0, 'Relay-Total-Size': 2, 'Content-Length': 2 };
+    const post = first.begin('/datasets/stream/chunk', request_id, headers);
+    post.request.write('a');
+    await first.post('/datasets/offload/progress', { request_id, bytes_done: 1 });
+    await using second = await PlainConnector.connect(router.url, { capabilities: 'offset, receiving' });
+    expect(await second.next()).toEqual({ event: 'receiving', request_id });
+    post.request.end('b');
+    await post.reply;
+    await second.post('/datasets/stream/complete', { request_id, total_size: 2 });
+    expect((await answer).bytes.toString()).toBe('ab');
+    const next = ask(router.url, SYNC);
+    const command = await second.next();
+    expect(command).toMatchObject({ command: 'get_dataset' });
+    await second.post('/datasets/result', { request_id: command.request_id, data: 'x' });
+    await next.answer;
+  });
+
   test('replaces a link with a newer one, and tells the old one why', async () => {
     await using router = await startRouter();
     await using first = await PlainConnector.connect(router.url);

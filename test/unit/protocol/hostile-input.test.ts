@@ -216,6 +216,14 @@ describe('a message of a link', () => {
   test('may be an event, known or not', () => {
     expect(decodeIncoming('{"event":"draining"}')).toEqual({ ok: true, value: { kind: 'event', event: 'draining' } });
     expect(decodeIncoming('{"event":"unheard-of","x":1}')).toMatchObject({ ok: true, value: { kind: 'event' } });
+    expect(decodeIncoming(encodeCommand({ event: 'receiving', request_id: 'a' }))).toEqual({
+      ok: true,
+      value: { kind: 'event', event: 'receiving', requestId: 'a' },
+    });
+    expect(decodeIncoming('{"event":"unheard-of","request_id":{"not":"ours"}}')).toEqual({
+      ok: true,
+      value: { kind: 'event', event: 'unheard-of' },
+    });
   });
 });
 

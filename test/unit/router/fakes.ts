@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { Capability } from '../../../src/protocol/capabilities.ts';
-import type { Command } from '../../../src/protocol/commands.ts';
+import type { Command, Receiving } from '../../../src/protocol/commands.ts';
 import type { DatasetName } from '../../../src/protocol/dataset-name.ts';
 import type { RelayError } from '../../../src/protocol/errors.ts';
 import type { Mac } from '../../../src/protocol/mac.ts';
@@ -23,6 +23,7 @@ export class FakeLink implements Link {
   readonly kind = 'websocket';
   readonly hello: Hello;
   readonly sent: Command[] = [];
+  readonly events: Receiving[] = [];
   readonly closed: { code: number; reason: string }[] = [];
   open = true;
 
@@ -41,9 +42,11 @@ export class FakeLink implements Link {
     };
   }
 
-  send(command: Command): boolean {
-    if (this.open) this.sent.push(command);
-    return this.open;
+  send(message: Command | Receiving): boolean {
+    if (!this.open) return false;
+    if ('event' in message) this.events.push(message);
+    else this.sent.push(message);
+    return true;
   }
 
   close(code: number, reason: string): void {

@@ -371,6 +371,19 @@ describe('a dataset in one piece', () => {
     }
   });
 
+  test('goes on in chunks where it named its offset and broke off', async () => {
+    const { sink, transfer, errors } = begin();
+    const body = new FakeBody();
+    const received = codeOf(transfer.receiveWhole(body.message, { totalSize: 3 }, 0));
+    body.arrive(bytes('ab'));
+    body.breakOff();
+    expect(await received).toBe('transfer_interrupted');
+    expect(await transfer.chunk(2, bytes('c'))).toBe(3);
+    transfer.complete(3, undefined);
+    expect(errors).toEqual([]);
+    expect(sink.ends.map((end) => end.bytes.toString())).toEqual(['abc']);
+  });
+
   test('in the middle of a chunked answer ends the request', async () => {
     const { transfer, errors } = begin();
     transfer.init({ totalSize: 3 });
