@@ -24,6 +24,14 @@ export function parseRange(field: string | undefined, size: number): ByteRange |
   return offset >= size ? 'unsatisfiable' : { offset, length: end - offset + 1 };
 }
 
+/** Reads the `Content-Range` of a body (RFC 9110 §14.4); undefined where it is malformed or leaves the size open. */
+export function parseContentRange(field: string): (ByteRange & { readonly size: number }) | undefined {
+  const match = /^bytes[\t ]+(\d{1,15})-(\d{1,15})\/(\d{1,15})$/i.exec(field.trim());
+  if (match === null) return undefined;
+  const [first, last, size] = match.slice(1).map(Number) as [number, number, number];
+  return last < first || last >= size ? undefined : { offset: first, length: last - first + 1, size };
+}
+
 /** `Content-Range` of a part (RFC 9110 §14.4). */
 export const formatContentRange = (range: ByteRange, size: number): string =>
   `bytes ${range.offset}-${range.offset + range.length - 1}/${size}`;

@@ -132,6 +132,8 @@ export type PartsRequest = z.infer<typeof partsRequest>;
 export const partsGrant = z.object({
   parts: z.array(signedRequest.extend({ part_number: z.number().int() })),
   part_size: byteCount.min(1),
+  /** Whether a part may be sent in several PUTs, each with a `Content-Range` within the part. */
+  ranges: z.boolean().optional(),
   expires_at: timestamp,
 });
 export type PartsGrant = z.infer<typeof partsGrant>;

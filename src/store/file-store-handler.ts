@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { closeAfterEarlyAnswer, resetConnection } from '../http/connection.ts';
 import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
-import { type ByteRange, formatContentRange, parseRange } from '../http/range.ts';
+import { type ByteRange, formatContentRange, parseContentRange, parseRange } from '../http/range.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { formatAttachment } from '../http/content-disposition.ts';
@@ -9,6 +9,7 @@ import { fromFileError } from './file-store-errors.ts';
 import type { OpenObject } from './file-store-objects.ts';
 import { sendFile } from './file-store-send.ts';
 import { type SignedParts, verifySignature } from './file-store-signature.ts';
+import type { PiecePlace } from './file-store-upload.ts';
 import { isObjectKey } from './object-key.ts';
 
 /** What the handler needs of the store. */
@@ -17,7 +18,13 @@ export interface FileStoreAccess {
   readonly logger: Logger;
   now(): Date;
   putObject(key: string, request: IncomingMessage): Promise<string>;
-  putPart(uploadId: string, partNumber: number, request: IncomingMessage): Promise<string>;
+  /** @returns the part's entity tag; undefined while pieces of it are missing. */
+  putPart(
+    uploadId: string,
+    partNumber: number,
+    request: IncomingMessage,
+    place: PiecePlace | undefined,
+  ): Promise<string | undefined>;
   openObject(key: string): Promise<OpenObject>;
   /** Says that somebody reads the object. */
   noteRead(key: string): void;
@@ -90,7 +97,8 @@ function checkMethod(request: IncomingMessage, response: ServerResponse, allowed
 }
 
 async function takeObject(store: FileStoreAccess, request: IncomingMessage, response: ServerResponse, key: string) {
-  checkWholeBody(request);
+  refuseField(request, 'content-range');
+  refuseField(request, 'content-encoding');
   answerPut(response, await store.putObject(key, request));
 }
 
@@ -101,19 +109,32 @@ async function takePart(
   uploadId: string,
   partNumber: number,
 ) {
-  checkWholeBody(request);
-  answerPut(response, await store.putPart(uploadId, partNumber, request));
+  refuseField(request, 'content-encoding');
+  answerPut(response, await store.putPart(uploadId, partNumber, request, readPlace(request)));
 }
 
-/** A PUT of a part of an object must not be taken for the whole (RFC 9110 §14.5), nor may a coding be stored unseen. */
-function checkWholeBody(request: IncomingMessage): void {
-  for (const field of ['content-range', 'content-encoding']) {
-    if (request.headers[field] !== undefined) throw new RelayError('invalid_request', `${field} is not taken here`);
-  }
+/** A PUT of a piece of an object must not be taken for the whole (RFC 9110 §14.5), nor may a coding be stored unseen. */
+function refuseField(request: IncomingMessage, field: string): void {
+  if (request.headers[field] !== undefined) throw new RelayError('invalid_request', `${field} is not taken here`);
 }
 
-function answerPut(response: ServerResponse, etag: string): void {
-  response.writeHead(200, { ...COMMON_HEADERS, ETag: etag, 'Content-Length': 0 }).end();
+/** Where in its part a body goes; undefined for the whole part. */
+function readPlace({ headers }: IncomingMessage): PiecePlace | undefined {
+  const field = headers['content-range'];
+  if (field === undefined) return undefined;
+  const range = parseContentRange(String(field));
+  if (range === undefined) throw new RelayError('invalid_request', 'content-range is not bytes FIRST-LAST/SIZE');
+  return range;
+}
+
+/** Says that a body was taken: 200 and the tag of what it completes, 202 while more is to come. */
+function answerPut(response: ServerResponse, etag: string | undefined): void {
+  response.writeHead(etag === undefined ? 202 : 200, {
+    ...COMMON_HEADERS,
+    ...(etag !== undefined && { ETag: etag }),
+    'Content-Length': 0,
+  });
+  response.end();
 }
 
 async function giveObject(

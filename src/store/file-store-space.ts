@@ -22,6 +22,12 @@ export interface Reservation {
   wrote(bytes: number): void;
   /** Gives back what was not written. */
   trim(): void;
+  /** Gives back so many of the written bytes, which do not count any more. */
+  shrink(bytes: number): void;
+  /** Counts what another one has written as its own. The other one is empty then. */
+  absorb(other: Reservation): void;
+  /** Lets go of what was written without giving it back. @returns how much that is. */
+  surrender(): number;
   /** Gives back everything: what was written is gone, or about to go. */
   release(): void;
 }
@@ -75,6 +81,23 @@ export class StoreSpace {
       trim: () => {
         this.#give(held - written, held - written);
         held = written;
+      },
+      shrink: (count) => {
+        this.#give(count, 0);
+        held -= count;
+        written -= count;
+      },
+      absorb: (other) => {
+        const count = other.surrender();
+        held += count;
+        written += count;
+      },
+      surrender: () => {
+        const count = written;
+        this.#give(held - written, held - written);
+        held = 0;
+        written = 0;
+        return count;
       },
       release: () => {
         this.#give(held, held - written);

@@ -7,10 +7,19 @@ import { isMissing } from './file-store-errors.ts';
 import { readDeclaredLength, receiveBody } from './file-store-receive.ts';
 import type { Reservation, StoreSpace } from './file-store-space.ts';
 
-interface ArrivedPart {
-  readonly etag: string;
+/** Where in its part a piece goes, and how long the part is, in bytes. */
+export interface PiecePlace {
+  readonly offset: number;
+  readonly length: number;
   readonly size: number;
+}
+
+/** What has arrived of a part, from its first byte on. */
+interface Part {
   readonly reservation: Reservation;
+  size: number;
+  /** Once it is whole. */
+  etag: string | undefined;
 }
 
 /** A body that is arriving, and how to stop it. */
@@ -37,7 +46,7 @@ export class PartedUpload {
   readonly startedAt: Date;
   readonly path: string;
   readonly #options: PartedUploadOptions;
-  readonly #arrived = new Map<number, ArrivedPart>();
+  readonly #parts = new Map<number, Part>();
   readonly #arriving = new Map<number, Arrival>();
   /** Set while the object is being made and after an end: no part is taken then. */
   #closed = false;
@@ -56,14 +65,17 @@ export class PartedUpload {
   }
 
   /**
-   * Takes one part. It counts once it has arrived whole; from the beginning of a newer PUT of the same part, which also
-   * cuts the older one, only that one can.
-   * @returns the part's entity tag.
+   * Takes one part, or a piece of one. It counts once it has arrived whole; from the beginning of a newer PUT of the same
+   * part, which also cuts the older one, only that one can.
+   * @param place where a piece goes; a whole part without. Pieces come in order, and one may be sent again.
+   * @returns the part's entity tag; undefined while pieces of it are missing.
+   * @throws {RelayError} offset_mismatch when a piece leaves a gap.
    */
-  async put(partNumber: number, request: IncomingMessage): Promise<string> {
+  async put(partNumber: number, request: IncomingMessage, place?: PiecePlace): Promise<string | undefined> {
     if (this.#closed) throw noSuchUpload();
     const declared = readDeclaredLength(request);
-    if (declared !== undefined && declared > this.#options.partSize) throw this.#tooLong();
+    if (Math.max(place?.size ?? 0, declared ?? 0) > this.#options.partSize) throw this.#tooLong();
+    if (place !== undefined && declared !== undefined && declared !== place.length) throw notAsRanged();
     const older = this.#arriving.get(partNumber);
     const { promise: ended, resolve: end } = Promise.withResolvers<void>();
     const arrival: Arrival = { controller: new AbortController(), ended };
@@ -71,7 +83,7 @@ export class PartedUpload {
     try {
       older?.controller.abort(new RelayError('transfer_interrupted', 'a newer PUT of the same part takes its place'));
       await older?.ended;
-      return await this.#receive(partNumber, request, declared, arrival.controller.signal);
+      return await this.#receive(partNumber, request, { declared, place, signal: arrival.controller.signal });
     } finally {
       if (this.#arriving.get(partNumber) === arrival) this.#arriving.delete(partNumber);
       end();
@@ -89,7 +101,7 @@ export class PartedUpload {
     this.#closed = true;
     await this.#stopArrivals();
     await this.#options.file.truncate(size);
-    for (const [partNumber, part] of this.#arrived) {
+    for (const [partNumber, part] of this.#parts) {
       if (partNumber > parts.length) part.reservation.release();
     }
     return this.#options.file;
@@ -104,32 +116,51 @@ export class PartedUpload {
     await unlink(this.path).catch((error: unknown) => {
       if (!isMissing(error)) throw error;
     });
-    for (const part of this.#arrived.values()) part.reservation.release();
-    this.#arrived.clear();
+    for (const part of this.#parts.values()) part.reservation.release();
+    this.#parts.clear();
   }
 
   async #receive(
     partNumber: number,
     request: IncomingMessage,
-    declared: number | undefined,
-    signal: AbortSignal,
-  ): Promise<string> {
+    { declared, place, signal }: { declared: number | undefined; place: PiecePlace | undefined; signal: AbortSignal },
+  ): Promise<string | undefined> {
     signal.throwIfAborted();
     const { partSize, file, space, onBytes } = this.#options;
-    this.#arrived.get(partNumber)?.reservation.release();
-    this.#arrived.delete(partNumber);
+    const { offset, length: limit } = place ?? { offset: 0, length: partSize };
+    const part = await this.#open(partNumber, offset);
     const reservation = await space.reserve(declared ?? 0);
     try {
-      const position = (partNumber - 1) * partSize;
-      const size = await receiveBody(request, { file, position, limit: partSize, reservation, signal, onBytes });
-      reservation.trim();
-      const etag = `"${randomBytes(16).toString('hex')}"`;
-      this.#arrived.set(partNumber, { etag, size, reservation });
-      return etag;
+      const position = (partNumber - 1) * partSize + offset;
+      const length = await receiveBody(request, { file, position, limit, reservation, signal, onBytes });
+      if (place !== undefined && length !== place.length) throw notAsRanged();
+      part.reservation.absorb(reservation);
+      part.size = offset + length;
+      if (place === undefined || part.size === place.size) part.etag = `"${randomBytes(16).toString('hex')}"`;
+      return part.etag;
     } catch (error) {
       reservation.release();
       throw error;
     }
+  }
+
+  /** Makes a part ready for a piece at this offset: what was there from it on does not count any more. */
+  async #open(partNumber: number, offset: number): Promise<Part> {
+    const part = this.#parts.get(partNumber) ?? {
+      reservation: await this.#options.space.reserve(0),
+      size: 0,
+      etag: undefined,
+    };
+    if (offset > part.size) {
+      throw new RelayError('offset_mismatch', `the piece begins at ${offset}, and the part has ${part.size} bytes`, {
+        details: { next_offset: part.size },
+      });
+    }
+    part.reservation.shrink(part.size - offset);
+    part.size = offset;
+    part.etag = undefined;
+    this.#parts.set(partNumber, part);
+    return part;
   }
 
   #check(parts: readonly UploadedPart[]): number {
@@ -137,8 +168,8 @@ export class PartedUpload {
     let total = 0;
     for (const [index, { part_number: partNumber, etag }] of parts.entries()) {
       if (partNumber !== index + 1) throw invalidParts(`part ${index + 1} is missing or out of order`);
-      const part = this.#arrived.get(partNumber);
-      if (part === undefined) throw invalidParts(`part ${partNumber} has not arrived`);
+      const part = this.#parts.get(partNumber);
+      if (part?.etag === undefined) throw invalidParts(`part ${partNumber} has not arrived`);
       if (part.etag !== etag) throw invalidParts(`part ${partNumber} has another ETag`);
       const isLast = partNumber === parts.length;
       if (!isLast && part.size !== this.#options.partSize) {
@@ -165,6 +196,9 @@ export class PartedUpload {
 
 /** The answer to parts of an upload that was completed or aborted, or never was. */
 export const noSuchUpload = (): RelayError => new RelayError('not_found', 'there is no such upload in the store');
+
+const notAsRanged = (): RelayError =>
+  new RelayError('invalid_request', 'the body has another length than its content-range says');
 
 const invalidParts = (problem: string): RelayError =>
   new RelayError('invalid_request', `the upload cannot be completed: ${problem}`);

@@ -12,7 +12,7 @@ import { ObjectFiles } from './file-store-objects.ts';
 import { readDeclaredLength, receiveBody } from './file-store-receive.ts';
 import { signPath } from './file-store-signature.ts';
 import { StoreSpace } from './file-store-space.ts';
-import { noSuchUpload, PartedUpload } from './file-store-upload.ts';
+import { noSuchUpload, PartedUpload, type PiecePlace } from './file-store-upload.ts';
 import { isObjectKey } from './object-key.ts';
 import type { ObjectStore, SigningOptions, StoredObject, UnfinishedUpload } from './object-store.ts';
 
@@ -235,10 +235,15 @@ export class FileStore implements ObjectStore, FileStoreAccess {
   }
 
   /** @internal */
-  async putPart(uploadId: string, partNumber: number, request: IncomingMessage): Promise<string> {
+  async putPart(
+    uploadId: string,
+    partNumber: number,
+    request: IncomingMessage,
+    place: PiecePlace | undefined,
+  ): Promise<string | undefined> {
     const upload = this.#uploads.get(uploadId);
     if (upload === undefined) throw noSuchUpload();
-    return upload.put(partNumber, request);
+    return upload.put(partNumber, request, place);
   }
 
   /** @internal */

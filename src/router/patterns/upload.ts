@@ -107,7 +107,12 @@ export class Upload implements Answer {
       part_number,
       ...(await store.signPart(this.key, parts.uploadId, part_number, { expiresAt, baseUrl: this.#baseUrl })),
     });
-    return { parts: await Promise.all(numbers.map(sign)), part_size: parts.size, expires_at: expiresAt.toISOString() };
+    return {
+      parts: await Promise.all(numbers.map(sign)),
+      part_size: parts.size,
+      ...(store.kind === 'file' && { ranges: true }),
+      expires_at: expiresAt.toISOString(),
+    };
   }
 
   takeProgress({ bytes_done, total_size }: OffloadProgress): void {

@@ -69,6 +69,60 @@ describe('file store: uploads', () => {
     expect(server.store.usedBytes).toBe(0);
   });
 
+  it('takes a part in pieces, each of which may be sent again, and counts it once it is whole', async () => {
+    const body = randomBytes(2500);
+    const id = await server.store.createUpload(ONE, 1500);
+    const [first, second] = await Promise.all(
+      [1, 2].map((number) => server.store.signPart(ONE, id, number, server.signing())),
+    );
+    const piece = (target = first, start = 0, end = 0, size = 1500, base = 0) =>
+      send(
+        'PUT',
+        String(target?.url),
+        { 'content-range': `bytes ${start}-${end - 1}/${size}` },
+        body.subarray(base + start, base + end),
+      );
+    expect(await piece(first, 700, 1500)).toMatchObject({ status: 409 });
+    const begun = await piece(first, 0, 700);
+    expect([begun.status, begun.headers.etag]).toEqual([202, undefined]);
+    const refusal = await piece(first, 800, 1500);
+    expect(JSON.parse(refusal.body.toString())).toMatchObject({ code: 'offset_mismatch', next_offset: 700 });
+    await expect(server.store.completeUpload(ONE, id, [{ part_number: 1, etag: '"any"' }])).rejects.toMatchObject({
+      code: 'invalid_request',
+    });
+    expect((await piece(first, 0, 700)).status).toBe(202);
+    expect((await piece(first, 700, 1500)).status).toBe(200);
+    const whole = await piece(first, 700, 1500);
+    const last = await put(second as never, body.subarray(1500));
+    expect([whole.status, last.status]).toEqual([200, 200]);
+    const parts = [whole, last].map(({ headers }, index) => ({ part_number: index + 1, etag: String(headers.etag) }));
+    await server.store.completeUpload(ONE, id, parts);
+    expect((await send('GET', await server.signGet(ONE))).body.equals(body)).toBe(true);
+    expect(server.store.usedBytes).toBe(2500);
+    await server.store.remove(ONE);
+    expect(server.store.usedBytes).toBe(0);
+  });
+
+  it('takes no piece that is not as long as it says, and keeps what was there before', async () => {
+    const id = await server.store.createUpload(ONE, 1000);
+    const { url } = await server.store.signPart(ONE, id, 1, server.signing());
+    const ranged = (range: string, bytes: number, more: Record<string, string> = {}) =>
+      send('PUT', url, { 'content-range': range, ...more }, randomBytes(bytes));
+    expect((await ranged('bytes 0-499/1000', 500)).status).toBe(202);
+    expect((await ranged('bytes 500-999/1000', 400)).status).toBe(400);
+    // A body of unknown length that something on the way ended early.
+    expect((await ranged('bytes 500-999/1000', 400, { 'transfer-encoding': 'chunked' })).status).toBe(400);
+    expect((await ranged('bytes 500-1000/1001', 501)).status).toBe(400);
+    for (const range of ['bytes 5-4/10', 'bytes 0-9/*', 'bytes 0-10/10', 'pages 1-2/3']) {
+      expect((await ranged(range, 10)).status).toBe(400);
+    }
+    expect(server.store.usedBytes).toBe(500);
+    expect((await ranged('bytes 500-999/1000', 500)).status).toBe(200);
+    expect(server.store.usedBytes).toBe(1000);
+    await server.store.abortUpload(ONE, id);
+    expect(server.store.usedBytes).toBe(0);
+  });
+
   it('does not take a part of an object for the whole', async () => {
     const { url } = await server.signPut(ONE);
     expect((await send('PUT', url, { 'content-range': 'bytes 0-3/10' }, Buffer.from('abcd'))).status).toBe(400);
