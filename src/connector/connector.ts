@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { decodeIncoming } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
+import { Arrivals } from './arrivals.ts';
 import { Authorization } from './authorization.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { DataDir } from './datasets/data-dir.ts';
@@ -15,6 +16,7 @@ import { keepConnected } from './link/reconnect.ts';
 import { openEventStream } from './link/sse.ts';
 import { openWebSocket } from './link/websocket.ts';
 import { applyDefaults, type ConnectorOptions, type Settings } from './options.ts';
+import { Passages } from './passages.ts';
 import { Requests } from './requests.ts';
 import { RouterClient } from './router-client.ts';
 
@@ -87,15 +89,18 @@ export class Connector extends EventEmitter<ConnectorEvents> {
     const dataDir = await DataDir.open(settings.dataDir, { hidden: settings.hidden });
     const authorization = new Authorization(this.#settings);
     const agents = createAgents(ca);
+    const arrivals = new Arrivals({ waitMs: settings.receivingTimeoutMs, findLink: () => this.#link });
+    const passages = new Passages({ clock: this.#clock, logger });
     const router = new RouterClient({
       routerUrl,
       mac,
       authorization,
       agents,
       clock: this.#clock,
+      arrivals,
       isLinkUp: () => this.#link !== undefined,
     });
-    const services = { dataDir, digests: new Digests(), router, agents, clock: this.#clock };
+    const services = { dataDir, digests: new Digests(), router, agents, clock: this.#clock, passages };
     const { maxConcurrentRequests: maxConcurrent, maxQueuedRequests: maxQueued } = settings;
     const requests = new Requests({ ...services, logger, maxConcurrent, maxQueued });
     this.#requests = requests;
@@ -109,12 +114,12 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       heartbeatTimeoutMs: settings.heartbeatTimeoutMs,
       agents,
       router,
-      onMessage: (text) => this.#takeMessage(requests, text),
+      onMessage: (text) => this.#takeMessage(text, requests, arrivals),
     };
     const over = new AbortController();
     const watching = authorization.watchExpiry(logger, this.#clock, over.signal);
     try {
-      await this.#keepConnected(linkOptions, authorization);
+      await this.#keepConnected(linkOptions, passages, authorization);
       // A drain stops the reconnecting, not the answering.
       await this.#drain;
     } finally {
@@ -125,7 +130,11 @@ export class Connector extends EventEmitter<ConnectorEvents> {
     }
   }
 
-  async #keepConnected(linkOptions: LinkOptions, authorization: Authorization): Promise<void> {
+  async #keepConnected(
+    linkOptions: LinkOptions,
+    passages: Passages,
+    authorization: Authorization,
+  ): Promise<void> {
     const { transport, logger, reconnectMinMs, reconnectMaxMs, websocketRetryMs, giveUpAfterMs } = this.#settings;
     const chooser = new TransportChooser({ transport, openWebSocket, openEventStream, logger });
     await keepConnected(
@@ -140,6 +149,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
         logger,
         onUp: (link) => {
           this.#link = link;
+          passages.forget();
           logger.info({ link: link.kind, router: this.#settings.routerUrl.href }, 'connected to router');
           this.emit('online', { kind: link.kind });
           if (this.#drain !== undefined) void link.sendDraining();
@@ -153,10 +163,13 @@ export class Connector extends EventEmitter<ConnectorEvents> {
     );
   }
 
-  #takeMessage(requests: Requests, text: string): void {
+  #takeMessage(text: string, requests: Requests, arrivals: Arrivals): void {
     const incoming = decodeIncoming(text);
-    if (incoming.ok) requests.take(incoming.value);
-    else
+    if (incoming.ok) {
+      const { value } = incoming;
+      if (value.kind !== 'event') requests.take(value);
+      else if (value.event === 'receiving' && value.requestId !== undefined) arrivals.note(value.requestId);
+    } else
       this.#settings.logger.warn(
         { reason: incoming.error.message },
         'a message that cannot be understood came down the link',

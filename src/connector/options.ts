@@ -34,6 +34,8 @@ export interface ConnectorOptions {
   readonly reconnectMaxMs?: number | undefined;
   /** After a fall back to SSE, when to try WebSocket again. Default 600 000. */
   readonly websocketRetryMs?: number | undefined;
+  /** How long the router may take to say that a long body arrives, before it goes in smaller ones. Default 5000. */
+  readonly receivingTimeoutMs?: number | undefined;
   /** How long without any link before `run` rejects with `router_unreachable`. By default never. */
   readonly giveUpAfterMs?: number | undefined;
   /** How long a drain waits for requests that are running. Default 25 000. */
@@ -69,6 +71,7 @@ const DEFAULTS = {
   reconnectMinMs: 500,
   reconnectMaxMs: 30_000,
   websocketRetryMs: 600_000,
+  receivingTimeoutMs: 5000,
   graceMs: 25_000,
 } as const;
 

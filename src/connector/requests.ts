@@ -52,9 +52,9 @@ export class Requests {
   }
 
   /** Takes what came down a link. */
-  take(incoming: Incoming): void {
+  take(incoming: Exclude<Incoming, { kind: 'event' }>): void {
     if (incoming.kind === 'refused') this.#refuse(incoming.requestId, incoming.error);
-    else if (incoming.kind === 'command') {
+    else {
       const { command } = incoming;
       if (command.command === 'cancel') this.#cancel(command.request_id);
       else this.#accept(command);

@@ -10,11 +10,14 @@ import { decodeValue, unwrap } from '../protocol/codec.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
 import type { Mac } from '../protocol/mac.ts';
+import type { Arrivals } from './arrivals.ts';
 import type { Authorization } from './authorization.ts';
 import type { Clock } from './clock.ts';
 import type { Agents } from './http/agents.ts';
+import { findObstacle, type Obstacle } from './http/obstacle.ts';
 import { isPassing, parseReply, toReplyError } from './http/reply-error.ts';
 import { type BodyWriter, type Reply, send } from './http/send.ts';
+import { HOLDABLE_BYTES } from './passages.ts';
 
 /** How long a request may be silent in both directions before it counts as broken. */
 const SILENCE_MS = 60_000;
@@ -32,6 +35,7 @@ interface RouterClientOptions {
   readonly authorization: Authorization;
   readonly agents: Agents;
   readonly clock: Clock;
+  readonly arrivals: Arrivals;
   /** Whether the router is known to be there, so that silence on a data POST means an app that does not read. */
   readonly isLinkUp: () => boolean;
 }
@@ -46,6 +50,12 @@ export interface DataPost {
   /** Called with what the body's writer threw while the POST is still open, so that the reason arrives before the break. */
   readonly beforeCut: (error: unknown) => Promise<void>;
 }
+
+/** What became of a binary body. */
+export type DataOutcome =
+  | { readonly kind: 'taken'; readonly receipt: Partial<Receipt> }
+  /** Something on the way did not let it through; a shorter one may pass. */
+  | { readonly kind: 'blocked'; readonly obstacle: Obstacle };
 
 /** What a connector says to the router over HTTP. Every method rejects with the signal's reason when it aborts. */
 export class RouterClient {
@@ -99,28 +109,44 @@ export class RouterClient {
     await this.#postOnce(`connectors/${this.#options.mac}/heartbeat`, text, { [HEADER.linkId]: linkId }, limited);
   }
 
-  /** Sends a dataset or a part of one. Not repeated, since what arrived of it counts. */
+  /**
+   * Sends a dataset or a part of one. Not repeated, since what arrived of it counts. A long body is cut when the router does
+   * not say that it arrives; the wait for that runs beside it and ends with the answer.
+   */
   async postData(
     path: 'datasets/result' | 'datasets/stream/chunk',
     post: DataPost,
     signal: AbortSignal,
-  ): Promise<Partial<Receipt>> {
-    const reply = await send(this.#options.agents, {
-      method: 'POST',
-      url: this.url(path),
-      headers: {
-        ...this.#options.authorization.headers(),
-        ...post.headers,
-        [HEADER.requestId]: post.requestId,
-        'Content-Length': String(post.length),
-      },
-      body: post.body,
-      signal,
-      silenceMs: SILENCE_MS,
-      isStalled: () => !this.#options.isLinkUp(),
-      beforeCut: post.beforeCut,
-    });
-    return parseReply(check(reply)) ?? {};
+  ): Promise<DataOutcome> {
+    const cut = new AbortController();
+    const isHoldable = post.length > HOLDABLE_BYTES;
+    const watch = isHoldable ? this.#options.arrivals.watch(post.requestId, () => cut.abort()) : undefined;
+    try {
+      const reply = await send(this.#options.agents, {
+        method: 'POST',
+        url: this.url(path),
+        headers: {
+          ...this.#options.authorization.headers(),
+          ...post.headers,
+          [HEADER.requestId]: post.requestId,
+          'Content-Length': String(post.length),
+        },
+        body: post.body,
+        signal: isHoldable ? AbortSignal.any([signal, cut.signal]) : signal,
+        silenceMs: SILENCE_MS,
+        isStalled: () => !this.#options.isLinkUp(),
+        onConnected: () => watch?.start(),
+        beforeCut: post.beforeCut,
+      });
+      const obstacle = findObstacle(reply);
+      if (obstacle !== undefined) return { kind: 'blocked', obstacle };
+      return { kind: 'taken', receipt: parseReply(check(reply)) ?? {} };
+    } catch (error) {
+      if (cut.signal.aborted && !signal.aborted) return { kind: 'blocked', obstacle: 'held' };
+      throw error;
+    } finally {
+      watch?.stop();
+    }
   }
 
   async #postJson(path: string, body: object | string, signal: AbortSignal): Promise<Reply> {

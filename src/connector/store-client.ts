@@ -1,5 +1,6 @@
 import { RelayError } from '../protocol/errors.ts';
 import type { Agents } from './http/agents.ts';
+import { explainObstacle, findObstacle, type Obstacle } from './http/obstacle.ts';
 import { type BodyWriter, type Reply, send } from './http/send.ts';
 
 /** How long a store may stand still, in ms: it is tried a few times, and an app waits for the outcome. */
@@ -10,6 +11,8 @@ export type PutOutcome =
   | { readonly kind: 'stored'; readonly etag: string | undefined }
   /** The URL is no longer good; a new one may be. */
   | { readonly kind: 'expired'; readonly error: RelayError }
+  /** Something on the way did not let it through; a shorter one may pass. */
+  | { readonly kind: 'blocked'; readonly obstacle: Obstacle; readonly error: RelayError }
   /** Trying again may help. */
   | { readonly kind: 'failed'; readonly error: RelayError }
   /** Trying again will not. */
@@ -55,9 +58,12 @@ function classify(reply: Reply): PutOutcome {
   const { status } = reply;
   if (status >= 200 && status < 300) return { kind: 'stored', etag: reply.headers.etag };
   const text = `the store answered HTTP ${status}${describe(reply)}`;
+  const obstacle = findObstacle(reply);
+  if (obstacle !== undefined)
+    return { kind: 'blocked', obstacle, error: unavailable(`${text}: ${explainObstacle(obstacle)}`) };
   if (status === 507) return { kind: 'refused', error: new RelayError('store_full', text) };
   if (status === 403) return { kind: 'expired', error: unavailable(text) };
-  const mayPass = status >= 500 || status === 408 || status === 429;
+  const mayPass = status >= 500 || status === 429;
   return { kind: mayPass ? 'failed' : 'refused', error: unavailable(text) };
 }
 

@@ -122,7 +122,7 @@ function refuseField(request: IncomingMessage, field: string): void {
 function readPlace({ headers }: IncomingMessage): PiecePlace | undefined {
   const field = headers['content-range'];
   if (field === undefined) return undefined;
-  const range = parseContentRange(String(field));
+  const range = parseContentRange(field);
   if (range === undefined) throw new RelayError('invalid_request', 'content-range is not bytes FIRST-LAST/SIZE');
   return range;
 }

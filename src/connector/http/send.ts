@@ -23,6 +23,8 @@ export interface Sending {
   readonly silenceMs: number;
   /** Whether the silence means that nobody is there. By default it does. */
   readonly isStalled?: () => boolean;
+  /** Called when there is a connection, and so the first bytes leave; again for each attempt. */
+  readonly onConnected?: (() => void) | undefined;
   /** Called with what the body's writer threw, before the request is cut. */
   readonly beforeCut?: (error: unknown) => Promise<void>;
 }
@@ -70,6 +72,13 @@ class Exchange {
     const { request } = url.protocol === 'https:' ? https : http;
     this.#sending = sending;
     this.#request = request(url, { method, headers, agent: pooled ? agents.pooled(url) : agents.fresh(url) });
+    const { onConnected } = sending;
+    if (onConnected !== undefined) {
+      this.#request.once('socket', (socket) => {
+        if (this.#request.reusedSocket) onConnected();
+        else socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', onConnected);
+      });
+    }
     this.#response = new Promise((resolve, reject) => {
       const fail = (error: Error): void => {
         this.#broken ??= error;

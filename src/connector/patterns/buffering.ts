@@ -2,13 +2,17 @@ import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { openDataset } from '../datasets/open.ts';
 import { readDataset } from '../datasets/read.ts';
+import { sendChunks } from './chunks.ts';
 import { describeDataset } from './dataset-headers.ts';
 import type { Handler } from './handler.ts';
 import { select } from './selection.ts';
 
-/** Pattern A: the whole dataset in one `POST /datasets/result`, streamed from disk. */
+/**
+ * Pattern A: the whole dataset in one `POST /datasets/result`, streamed from disk; in chunks and `complete` where something
+ * on the way does not let that through.
+ */
 export const answerBuffering: Handler<'get_dataset'> = async (command, context) => {
-  const { router, dataDir, digests, signal } = context;
+  const { router, dataDir, digests, passages, signal } = context;
   await using dataset = await openDataset(dataDir, command.dataset_name);
   const { facts } = dataset;
   dataset.match(command.if_match);
@@ -19,18 +23,29 @@ export const answerBuffering: Handler<'get_dataset'> = async (command, context) 
     throw new RelayError('dataset_too_large', text, { details: { size: facts.size, limit } });
   }
   const digest = command.want_digest === true ? await digests.compute(dataset, signal) : undefined;
+  const url = router.url('datasets/result');
+  const length = end - start;
+  const isShort = length <= passages.limit(url);
   const post = {
     requestId: command.request_id,
     headers: {
       ...describeDataset(facts),
       'Content-Type': 'application/octet-stream',
-      ...(start > 0 && { [HEADER.offset]: String(start) }),
+      // With it the request survives a result that breaks off.
+      [HEADER.offset]: String(start),
       ...(digest !== undefined && { [HEADER.reprDigest]: digest }),
     },
-    length: end - start,
+    length,
     body: (write: (piece: Buffer) => Promise<void>) => readDataset(dataset, { start, end, signal, write }),
     beforeCut: context.reportFailure,
   };
-  await router.postData('datasets/result', post, signal);
-  return { bytes: end - start };
+  const outcome = isShort ? await router.postData('datasets/result', post, signal) : undefined;
+  if (outcome?.kind !== 'taken') {
+    const { request_id: requestId } = command;
+    if (outcome !== undefined) passages.narrow(url, length, outcome.obstacle);
+    await sendChunks({ dataset, requestId, start, end, isBegun: outcome !== undefined }, context);
+    const complete = { request_id: requestId, total_size: facts.size, ...(digest !== undefined && { digest }) };
+    await router.postComplete(complete, signal);
+  }
+  return { bytes: length };
 };

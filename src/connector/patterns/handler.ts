@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts';
 import type { DataDir } from '../datasets/data-dir.ts';
 import type { Digests } from '../datasets/digests.ts';
 import type { Agents } from '../http/agents.ts';
+import type { Passages } from '../passages.ts';
 import type { RouterClient } from '../router-client.ts';
 
 /** What all requests share. */
@@ -13,6 +14,7 @@ export interface Services {
   readonly router: RouterClient;
   readonly agents: Agents;
   readonly clock: Clock;
+  readonly passages: Passages;
 }
 
 /** What one request has. */

@@ -1,3 +1,4 @@
+import { formatContentRange } from '../../http/range.ts';
 import type { UploadedPart } from '../../protocol/answers.ts';
 import type { CommandOf } from '../../protocol/commands.ts';
 import { RelayError } from '../../protocol/errors.ts';
@@ -25,7 +26,6 @@ export const answerOffloading: Handler<'get_dataset_offload'> = async (command, 
   const context = { ...outer, signal: AbortSignal.any([outer.signal, stop.signal]) };
   const progress = new Progress(command.request_id, dataset.facts.size, context, stop);
   try {
-    const upload = dataset.facts.size <= SINGLE_PUT_BYTES ? uploadWhole : uploadParts;
     const [parts, digest] = await joinAll(stop, [
       upload(dataset, command, context, progress, stop),
       digests.compute(dataset, context.signal),
@@ -51,16 +51,23 @@ export const answerOffloading: Handler<'get_dataset_offload'> = async (command, 
 
 type OffloadCommand = CommandOf<'get_dataset_offload'>;
 
-async function uploadWhole(
+/** @returns the parts; undefined where one PUT did it. */
+async function upload(
   dataset: OpenDataset,
-  { upload }: OffloadCommand,
+  command: OffloadCommand,
   context: RequestContext,
   progress: Progress,
-): Promise<undefined> {
-  await putPersistently(dataset, { start: 0, end: dataset.facts.size }, context, progress, {
-    find: () => Promise.resolve(upload),
-    renew: undefined,
-  });
+  stop: AbortController,
+): Promise<UploadedPart[] | undefined> {
+  const { size } = dataset.facts;
+  if (size <= Math.min(SINGLE_PUT_BYTES, context.passages.limit(new URL(command.upload.url)))) {
+    const target = { find: () => Promise.resolve(command.upload), renew: undefined };
+    const outcome = await putPersistently(dataset, { start: 0, end: size }, context, progress, target);
+    if (outcome.kind === 'stored') return undefined;
+    // Parts have URLs that can be renewed, and may go up in pieces.
+    context.logger.debug({ reason: outcome.error.message }, 'the dataset goes to the store in parts instead');
+  }
+  return uploadParts(dataset, command, context, progress, stop);
 }
 
 async function uploadParts(
@@ -77,18 +84,52 @@ async function uploadParts(
   const work = async (): Promise<void> => {
     while (nextNumber <= urls.count) {
       const number = nextNumber++;
-      const start = (number - 1) * urls.partSize;
-      const range = { start, end: Math.min(size, start + urls.partSize) };
-      const etag = await putPersistently(dataset, range, context, progress, {
-        find: () => urls.find(number),
-        renew: () => urls.forget(number),
-      });
-      if (etag === undefined) throw new RelayError('store_unavailable', 'the store gave no ETag for a part');
-      parts.push({ part_number: number, etag });
+      parts.push({ part_number: number, etag: await putPart(dataset, number, urls, context, progress) });
     }
   };
   await joinAll(stop, Array.from({ length: Math.min(PARALLEL_PARTS, urls.count) }, work));
   return parts.toSorted((a, b) => a.part_number - b.part_number);
+}
+
+/** PUTs one part; in pieces, where the way to the store takes no longer bodies and the store puts them together. */
+async function putPart(
+  dataset: OpenDataset,
+  number: number,
+  urls: PartUrls,
+  context: RequestContext,
+  progress: Progress,
+): Promise<string> {
+  const { passages } = context;
+  const start = (number - 1) * urls.partSize;
+  const end = Math.min(dataset.facts.size, start + urls.partSize);
+  const target = { find: () => urls.find(number), renew: () => urls.forget(number) };
+  const url = new URL((await urls.find(number)).url);
+  let limit = urls.takesRanges ? passages.limit(url) : Infinity;
+  for (let position = start; ; ) {
+    const pieceEnd = Math.min(end, position + limit);
+    const isPiece = position > start || pieceEnd < end;
+    const place = isPiece
+      ? { 'Content-Range': formatContentRange({ offset: position - start, length: pieceEnd - position }, end - start) }
+      : undefined;
+    const outcome = await putPersistently(
+      dataset,
+      { start: position, end: pieceEnd, place },
+      context,
+      progress,
+      target,
+    );
+    if (outcome.kind !== 'stored') {
+      const canNarrow = outcome.kind === 'blocked' && urls.takesRanges;
+      const narrower = canNarrow ? passages.narrow(url, pieceEnd - position, outcome.obstacle) : undefined;
+      if (narrower === undefined) throw outcome.error;
+      limit = narrower;
+    } else if (pieceEnd < end) {
+      position = pieceEnd;
+    } else {
+      if (outcome.etag === undefined) throw new RelayError('store_unavailable', 'the store gave no ETag for a part');
+      return outcome.etag;
+    }
+  }
 }
 
 /** Waits for all; the first that fails stops the others, and they too are waited for, since they use the open file. */
@@ -112,14 +153,24 @@ interface Target {
   readonly renew: (() => void) | undefined;
 }
 
-/** PUTs one piece, several times if need be. @returns the ETag that the store gave. */
+/** What is put: first byte, the first that is not, and what says where that belongs. */
+interface Range {
+  readonly start: number;
+  readonly end: number;
+  readonly place?: Readonly<Record<string, string>> | undefined;
+}
+
+/**
+ * PUTs one piece, several times if need be.
+ * @returns what became of it, where something else than sending it again may help.
+ */
 async function putPersistently(
   dataset: OpenDataset,
-  range: { readonly start: number; readonly end: number },
+  range: Range,
   { agents, clock, signal, logger }: RequestContext,
   progress: Progress,
   target: Target,
-): Promise<string | undefined> {
+): Promise<Extract<PutOutcome, { kind: 'stored' | 'blocked' | 'expired' }>> {
   for (let attempt = 1; ; attempt++) {
     let sent = 0;
     const { url, headers } = await target.find();
@@ -127,7 +178,7 @@ async function putPersistently(
       agents,
       {
         url,
-        headers,
+        headers: { ...headers, ...range.place },
         length: range.end - range.start,
         body: (write) => {
           progress.add(-sent);
@@ -145,10 +196,10 @@ async function putPersistently(
       },
       signal,
     );
-    if (outcome.kind === 'stored') return outcome.etag;
+    if (outcome.kind === 'stored') return outcome;
     progress.add(-sent);
-    const isFinal = outcome.kind === 'refused' || (outcome.kind === 'expired' && target.renew === undefined);
-    if (isFinal || attempt >= PUT_ATTEMPTS) throw outcome.error;
+    if (outcome.kind === 'blocked' || (outcome.kind === 'expired' && target.renew === undefined)) return outcome;
+    if (outcome.kind === 'refused' || attempt >= PUT_ATTEMPTS) throw outcome.error;
     logger.debug({ attempt, reason: outcome.error.message, offset: range.start }, 'a piece is sent to the store again');
     if (outcome.kind === 'expired') target.renew?.();
     await clock.sleep(clock.random() * FIRST_PAUSE_MS * 2 ** (attempt - 1), signal);

@@ -10,12 +10,15 @@ export class PartUrls {
   readonly partSize: number;
   /** How many parts there are. */
   readonly count: number;
+  /** Whether a part may go up in pieces. */
+  readonly takesRanges: boolean;
   readonly #request: (numbers: number[]) => Promise<PartsGrant>;
   readonly #urls = new Map<number, Promise<SignedRequest>>();
 
   private constructor(grant: PartsGrant, totalSize: number, request: (numbers: number[]) => Promise<PartsGrant>) {
     this.partSize = grant.part_size;
     this.count = Math.max(1, Math.ceil(totalSize / grant.part_size));
+    this.takesRanges = grant.ranges === true;
     this.#request = request;
     this.#keep([1], Promise.resolve(grant));
   }

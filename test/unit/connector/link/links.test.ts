@@ -27,7 +27,8 @@ describe.each(['websocket', 'sse'] as const)('a %s link', (transport) => {
     expect(kind).toBe(transport);
     expect(request.url).toBe(`/some/prefix/connectors/cc-28-aa-01-02-03/${transport === 'sse' ? 'events' : 'socket'}`);
     expect(request.headers).toMatchObject({
-      'relay-capabilities': 'binary, offset, range, multipart, stat, list, digest, cancel, progress, heartbeat',
+      'relay-capabilities':
+        'binary, offset, range, multipart, stat, list, digest, cancel, progress, receiving, heartbeat',
       'relay-version': '1.2.3-test',
       'relay-name': encodeURIComponent('Halle 3 – Süd'),
       'relay-labels': 'site=k%C3%B6ln,a%3Db=c%2Cd',

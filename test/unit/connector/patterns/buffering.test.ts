@@ -84,6 +84,15 @@ describe('answering get_dataset', () => {
     expect(scene.router.waitingPosts).toBe(0);
   });
 
+  test('takes a refusal of the router itself for what it is', async () => {
+    await using scene = await Scene.open({ file: Buffer.alloc(2 * 1024 * 1024) });
+    const id = scene.command('get_dataset');
+    const post = await scene.router.nextPost();
+    post.reply(413, problem('dataset_too_large'));
+    const failure = await scene.router.nextPost();
+    expect(await failure.json()).toMatchObject({ request_id: id, error: { code: 'dataset_too_large' } });
+  });
+
   test('reports a connection that breaks', async () => {
     await using scene = await Scene.open({ file: Buffer.alloc(32 * 1024 * 1024) });
     const id = scene.command('get_dataset');

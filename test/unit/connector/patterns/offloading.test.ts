@@ -172,10 +172,37 @@ describe('answering get_dataset_offload', () => {
     expect(offload.stored.has('store/part/3/3')).toBe(true);
   });
 
+  test('goes on in parts where the one URL has expired', async () => {
+    const content = randomBytes(6 * MIB);
+    await using context = await open(content);
+    const { offload } = context;
+    offload.intercept = (post) => {
+      if (post.path !== 'store/whole') return false;
+      post.reply(403, problem('url_expired'));
+      return true;
+    };
+    offload.start();
+    const result = await offload.play();
+    expect(result).toMatchObject({ digest: digestOf(content), parts: [{ part_number: 1 }, { part_number: 2 }] });
+  });
+
+  test('puts no piece into a store that would take it for the part, and says what is in the way', async () => {
+    await using context = await open(randomBytes(16 * MIB + 3));
+    const { offload } = context;
+    offload.intercept = (post) => {
+      expect(post.header('Content-Range')).toBeUndefined();
+      post.reply(413, '<html><h1>413 Request Entity Too Large</h1>', { 'Content-Type': 'text/html' });
+      return true;
+    };
+    offload.start();
+    expect(await offload.play()).toMatchObject({
+      error: { code: 'store_unavailable', message: expect.stringMatching(/413.*client_max_body_size/) },
+    });
+  });
+
   test.each<[number, string, string]>([
     [507, 'store_full', 'the store answered HTTP 507'],
     [400, 'store_unavailable', 'the store answered HTTP 400 (InvalidPart)'],
-    [403, 'store_unavailable', 'the store answered HTTP 403 (InvalidPart)'],
   ])('gives up at HTTP %d with %s', async (status, code, message) => {
     await using context = await open(randomBytes(1000));
     const { offload } = context;

@@ -1,0 +1,119 @@
+import { RelayError } from '../../protocol/errors.ts';
+import { HEADER } from '../../protocol/headers.ts';
+import type { OpenDataset } from '../datasets/open.ts';
+import { readDataset } from '../datasets/read.ts';
+import { explainObstacle } from '../http/obstacle.ts';
+import type { DataOutcome } from '../router-client.ts';
+import { describeDataset } from './dataset-headers.ts';
+import type { RequestContext } from './handler.ts';
+import { Progress } from './progress.ts';
+
+/** How often in a row a chunk may bring nothing: the router asks for bytes that it was sent, or a proxy fails. */
+const MAX_VAIN = 5;
+const FIRST_PAUSE_MS = 250;
+
+/** What is sent of a dataset, and as the answer to what. */
+interface ChunksOptions {
+  readonly dataset: OpenDataset;
+  readonly requestId: string;
+  /** First byte, and the first that is not sent any more. */
+  readonly start: number;
+  readonly end: number;
+  /** The router may have bytes from `start` on already: it is asked first. */
+  readonly isBegun?: boolean;
+  /** Sees each piece before it is sent, also one that is sent again. */
+  readonly onPiece?: (piece: Buffer, position: number) => void;
+}
+
+/**
+ * Sends a part of a dataset in binary chunks: in a single long one, which the router passes on while it arrives, or, where
+ * something on the way does not let it through, in shorter ones from where the router is, one at a time.
+ * @throws {RelayError} connector_failed when the router takes nothing in; transfer_interrupted when not even the shortest
+ * gets through; what the dataset and the router throw.
+ */
+export async function sendChunks(options: ChunksOptions, outer: RequestContext): Promise<void> {
+  const { dataset, requestId, start, end } = options;
+  const { passages, router, clock } = outer;
+  const url = router.url('datasets/stream/chunk');
+  const stop = new AbortController();
+  const context = { ...outer, signal: AbortSignal.any([outer.signal, stop.signal]) };
+  let limit = passages.limit(url);
+  let progress: Progress | undefined;
+  let position = start;
+  let isAsking = options.isBegun === true;
+  try {
+    for (let vain = 0; ; ) {
+      // While a slow line carries a chunk to a proxy that collects it, this is all that the router sees.
+      if (end - start > limit) progress ??= new Progress(requestId, dataset.facts.size, context, stop);
+      const chunkEnd = isAsking ? position : Math.min(end, position + limit);
+      const outcome = await postChunk(options, position, chunkEnd, context).catch((error: unknown) => {
+        if (limit === Infinity || !isWorthRepeating(error) || vain >= MAX_VAIN) throw error;
+        return undefined;
+      });
+      if (outcome?.kind === 'taken') {
+        const next = outcome.receipt.next_offset ?? chunkEnd;
+        if (next >= end) return;
+        if (next > position) vain = 0;
+        else if (!isAsking && vain++ >= MAX_VAIN)
+          throw new RelayError('connector_failed', 'the router does not take in what it is sent');
+        progress?.add(next - position);
+        position = next;
+        isAsking = false;
+      } else if (outcome?.kind === 'blocked') {
+        const { obstacle } = outcome;
+        limit = passages.narrow(url, chunkEnd - position, obstacle) ?? refuse(explainObstacle(obstacle));
+        isAsking = true;
+      } else {
+        // What arrived of it counts.
+        isAsking = true;
+        await clock.sleep(clock.random() * FIRST_PAUSE_MS * 2 ** vain++, context.signal);
+      }
+    }
+  } finally {
+    progress?.stop();
+  }
+}
+
+async function postChunk(
+  { dataset, requestId, onPiece }: ChunksOptions,
+  start: number,
+  end: number,
+  { router, signal, reportFailure }: RequestContext,
+): Promise<DataOutcome> {
+  const post = {
+    requestId,
+    headers: {
+      ...describeDataset(dataset.facts),
+      'Content-Type': dataset.facts.contentType,
+      [HEADER.offset]: String(start),
+    },
+    length: end - start,
+    body: (write: (piece: Buffer) => Promise<void>) =>
+      readDataset(dataset, {
+        start,
+        end,
+        signal,
+        write: (piece, position) => {
+          onPiece?.(piece, position);
+          return write(piece);
+        },
+      }),
+    beforeCut: reportFailure,
+  };
+  try {
+    return await router.postData('datasets/stream/chunk', post, signal);
+  } catch (error) {
+    // A gap, in the router's view: it says where to go on.
+    const next =
+      error instanceof RelayError && error.code === 'offset_mismatch' ? error.details.next_offset : undefined;
+    if (next === undefined) throw error;
+    return { kind: 'taken', receipt: { next_offset: next } };
+  }
+}
+
+const isWorthRepeating = (error: unknown): boolean =>
+  error instanceof RelayError && error.code === 'transfer_interrupted' && error.retryable;
+
+function refuse(reason: string): never {
+  throw new RelayError('transfer_interrupted', reason, { details: { retryable: false } });
+}
