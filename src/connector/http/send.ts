@@ -1,5 +1,7 @@
 import http, { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { readBody } from '../../http/body.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { MAX_CONTROL_BODY_BYTES } from '../../protocol/limits.ts';
@@ -75,7 +77,7 @@ class Exchange {
     const { onConnected } = sending;
     if (onConnected !== undefined) {
       this.#request.once('socket', (socket) => {
-        if (this.#request.reusedSocket) onConnected();
+        if (isConnected(socket)) onConnected();
         else socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', onConnected);
       });
     }
@@ -167,6 +169,10 @@ class Exchange {
     return (socket?.bytesRead ?? 0) + (socket?.bytesWritten ?? 0) - (socket?.writableLength ?? 0);
   }
 }
+
+/** Whether the socket is through its handshakes. */
+const isConnected = (socket: Socket): boolean =>
+  socket instanceof TLSSocket ? socket.getFinished() !== undefined : !socket.connecting;
 
 const isConnectionLoss = (error: NodeJS.ErrnoException | undefined): boolean =>
   error?.code === 'ECONNRESET' || error?.code === 'EPIPE' || error?.code === 'ECONNABORTED';

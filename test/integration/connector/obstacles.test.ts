@@ -1,13 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Obstruction, ObstructingProxy } from '../../support/obstructing-proxy.ts';
-import { ask } from '../../support/plain-app.ts';
+import { type AppCall, ask } from '../../support/plain-app.ts';
 import { startRouter } from '../../support/router.ts';
 import { RunningConnector, until, WARN } from '../../unit/connector/support-connector.ts';
 import { Sandbox } from '../../unit/connector/support-dir.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
+const RECEIVING_TIMEOUT_MS = 150;
 const CONTENT = randomBytes(20 * MIB + 5);
 const SMALL = CONTENT.subarray(0, 3 * MIB + 1);
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
@@ -38,16 +39,20 @@ class Way implements AsyncDisposable {
   static async through(obstruction: Obstruction): Promise<Way> {
     const router = await startRouter();
     const proxy = await ObstructingProxy.to(router.url, obstruction);
-    const options = { transport: 'sse', receivingTimeoutMs: 150 } as const;
+    const options = { transport: 'sse', receivingTimeoutMs: RECEIVING_TIMEOUT_MS } as const;
     const node = await RunningConnector.online({ routerUrl: proxy.url, dataDir: sandbox.data, ...options });
     return new Way(router, proxy, node);
   }
 
+  /** An app's request under way. */
+  ask(pattern: Pattern, dataset: string): AppCall {
+    const body = { mac: 'cc-28-aa-01-02-03', dataset };
+    return ask(this.#router.url, `/datasets/${pattern}`, body, { Accept: 'application/octet-stream' });
+  }
+
   /** What the app gets. */
   async fetch(pattern: Pattern, dataset: string): Promise<Buffer> {
-    const body = { mac: 'cc-28-aa-01-02-03', dataset };
-    const { answer } = ask(this.#router.url, `/datasets/${pattern}`, body, { Accept: 'application/octet-stream' });
-    const got = await answer;
+    const got = await this.ask(pattern, dataset).answer;
     if (got.status !== 200) throw new Error(got.bytes.toString());
     if (got.error !== undefined) throw got.error;
     if (pattern !== 'request-offload') return got.bytes;
@@ -137,9 +142,16 @@ test('a new link tries the long way again', async () => {
   expect(way.proxy.bodies.map(({ length }) => length)).toContain(SMALL.length);
 });
 
-test('a body that arrives goes in one piece', async () => {
+test('a body that arrives goes in one piece, however long the app lets it wait', async () => {
   await using way = await Way.through({});
-  expect(sha256(await way.fetch('request-stream', 'big.bin'))).toBe(sha256(CONTENT));
+  const { response, answer } = way.ask('request-stream', 'big.bin');
+  const reading = await response;
+  reading.pause();
+  await new Promise((resolve) => {
+    setTimeout(resolve, 3 * RECEIVING_TIMEOUT_MS);
+  });
+  reading.resume();
+  expect(sha256((await answer).bytes)).toBe(sha256(CONTENT));
   expect(way.proxy.bodies.filter(({ path }) => /chunk/.test(path))).toHaveLength(1);
   expect(way.warnings).toEqual([]);
 });

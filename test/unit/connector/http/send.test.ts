@@ -69,6 +69,18 @@ describe('sending a request', () => {
     expect(server.sockets.length).toBe(1);
   });
 
+  test('says once for each request that it has a connection, new or kept', async () => {
+    await using server = await Server.start((request, response) => {
+      request.resume().on('end', () => response.end('ok'));
+    });
+    let connected = 0;
+    for (let i = 1; i <= 3; i++) {
+      await server.send({ onConnected: () => connected++ });
+      expect(connected).toBe(i);
+    }
+    expect(server.sockets.length).toBe(1);
+  });
+
   test('notices an answer that comes before the body has ended, and stops', async () => {
     await using server = await Server.start((_request, response) => {
       response.writeHead(410, { 'Content-Type': 'text/plain' }).end('gone');
