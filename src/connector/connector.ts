@@ -130,11 +130,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
     }
   }
 
-  async #keepConnected(
-    linkOptions: LinkOptions,
-    passages: Passages,
-    authorization: Authorization,
-  ): Promise<void> {
+  async #keepConnected(linkOptions: LinkOptions, passages: Passages, authorization: Authorization): Promise<void> {
     const { transport, logger, reconnectMinMs, reconnectMaxMs, websocketRetryMs, giveUpAfterMs } = this.#settings;
     const chooser = new TransportChooser({ transport, openWebSocket, openEventStream, logger });
     await keepConnected(
