@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
+import { freePiece } from '../http/free-piece.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Reservation } from './file-store-space.ts';
 
@@ -149,16 +150,6 @@ async function writeAll(file: FileHandle, pieces: Buffer[], length: number, posi
     const step = await file.write(rest, done, rest.length - done, position + bytesWritten + done);
     done += step.bytesWritten;
   }
-}
-
-/**
- * Gives the memory of a piece back at once. Left to the garbage collector, which hardly sees what buffers weigh, some 60 MiB
- * of them pile up, and each new one is cold memory: twice the CPU time a byte. Only for a piece that nobody else holds, and
- * not while the parser that made it is still running, so never in a `data` listener itself.
- */
-function freePiece({ buffer, byteLength }: Buffer): void {
-  // A piece that is a window into something larger is not alone in it.
-  if (byteLength === buffer.byteLength && 'transfer' in buffer) buffer.transfer(0);
 }
 
 const interrupted = (): RelayError => new RelayError('transfer_interrupted', 'the body broke off');

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { freePiece } from '../../http/free-piece.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
@@ -114,7 +115,7 @@ class ResponseSink implements Sink {
     }
     if (now.length === 0) return true;
     this.#sendHead();
-    return this.#response.write(now);
+    return this.#response.write(now, () => freePiece(now));
   }
 
   async drained(): Promise<void> {
