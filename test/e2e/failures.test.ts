@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startMinio } from '../support/minio.ts';
+import { ask } from '../support/plain-app.ts';
 import { PlainConnector } from '../support/plain-connector.ts';
 import { RoleProcess, runRelay, startConnectorProcess, startRelay, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
@@ -140,6 +141,23 @@ describe.each(PATTERNS)('%s', (command) => {
     expect(code).not.toBe(0);
     expect(left).toEqual([]);
   });
+});
+
+test('exit 1 and 502 for a dataset that the connector may not read', async () => {
+  await using data = await makeTempDir();
+  await writeFile(join(data.path, 'closed.csv'), 'a,b\n', { mode: 0o000 });
+  const args = ['--router', url, '--mac', OTHER, '--data-dir', data.path];
+  // Root reads everything, so here it goes without that privilege.
+  const options =
+    process.getuid?.() === 0 ? { through: ['setpriv', '--bounding-set=-dac_override,-dac_read_search'] } : {};
+  await using connector = new RoleProcess(['connector', ...args], options);
+  await connector.logged(({ msg }) => msg === 'connected to router');
+  for (const command of PATTERNS) {
+    const { code, stderr, left } = await request(command, OTHER, 'closed.csv');
+    expect([code, stderr, left]).toEqual([1, expect.stringMatching(/cannot read the dataset "closed.csv" .EACCES./), []]);
+  }
+  const answer = await ask(url, '/datasets/request-stream', { mac: OTHER, dataset: 'closed.csv' }).answer;
+  expect([answer.status, answer.json()['code']]).toEqual([502, 'dataset_unreadable']);
 });
 
 test('exit 10 above the ceiling of pattern A, naming the way that goes', async () => {

@@ -17,8 +17,13 @@ export class RoleProcess implements AsyncDisposable {
   readonly exited: Promise<number | null>;
   #wakeUp = Promise.withResolvers<void>();
 
-  constructor(args: readonly string[], options: SpawnOptions = {}) {
-    this.child = spawn(process.execPath, [RELAY, ...args, '--log-format', 'json'], {
+  /** @param options.through a program and its arguments that runs it, such as setpriv. */
+  constructor(
+    args: readonly string[],
+    { through = [], ...options }: SpawnOptions & { readonly through?: readonly string[] } = {},
+  ) {
+    const [program = process.execPath, ...words] = [...through, process.execPath, RELAY, ...args];
+    this.child = spawn(program, [...words, '--log-format', 'json'], {
       stdio: ['ignore', 'ignore', 'pipe'],
       ...options,
       env: { ...cleanEnv(), ...options.env },
