@@ -82,6 +82,7 @@ function toRouterOptions(
     reconnectWaitMs: config.reconnectWaitMs,
     heartbeatIntervalMs: config.heartbeatIntervalMs,
     heartbeatTimeoutMs: config.heartbeatTimeoutMs,
+    drainDelayMs: config.drainDelayMs,
     graceMs: config.graceMs,
   };
 }

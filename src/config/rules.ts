@@ -38,6 +38,9 @@ function checkRouter(config: Config<'router'>): void {
       '--buffer-max is more than --buffer-total, so that its largest dataset would never fit',
     );
   }
+  if (config.drainDelayMs > config.graceMs) {
+    throw new RelayError('usage', '--drain-delay is more than --grace, of which it is a part');
+  }
   checkHeartbeats(config);
 }
 

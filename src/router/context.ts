@@ -3,6 +3,7 @@ import type { Access } from './access/access.ts';
 import type { BaseUrl } from './base-url.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import type { RouterState } from './drain.ts';
 import type { RouterOptions } from './options.ts';
 import type { Offloads } from './patterns/offloading.ts';
 import type { Registry } from './registry.ts';
@@ -21,5 +22,5 @@ export interface Context {
   readonly budget: BufferBudget;
   readonly offloads: Offloads;
   readonly metrics: RouterMetrics;
-  readonly state: { draining: boolean };
+  readonly state: RouterState;
 }

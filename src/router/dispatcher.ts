@@ -19,6 +19,8 @@ export interface DispatcherOptions {
   /** How long a command waits for a connector that was seen lately, in ms. */
   readonly reconnectWaitMs: number;
   readonly logger: Logger;
+  /** An exchange has ended. */
+  readonly onEnd?: () => void;
 }
 
 /** Brings commands to connectors, now or when they come back, and finds the exchange that an answer belongs to. */
@@ -28,7 +30,8 @@ export class Dispatcher implements RegistryListener {
   readonly #live = new Map<string, Exchange>();
   readonly #byMac = new Map<Mac, Set<Exchange>>();
   readonly #ended = new Map<string, EndedExchange>();
-  readonly #idleWaiters: (() => void)[] = [];
+  /** Set when no connector will come back to this router. */
+  #draining: RelayError | undefined;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -72,13 +75,15 @@ export class Dispatcher implements RegistryListener {
     for (const exchange of this.#live.values()) exchange.fail(error);
   }
 
-  /** Resolves once nothing is under way. */
-  async whenIdle(): Promise<void> {
-    if (this.#live.size > 0) {
-      await new Promise<void>((resolve) => {
-        this.#idleWaiters.push(resolve);
-      });
-    }
+  /** Whether a command for `mac` waits, or is being answered. */
+  isBusy(mac: Mac): boolean {
+    return this.#byMac.has(mac);
+  }
+
+  /** No link comes any more: what waits for one, or would from now on, fails with `error`. */
+  drain(error: RelayError): void {
+    this.#draining = error;
+    for (const exchange of this.#live.values()) if (exchange.state === 'waiting') exchange.fail(error);
   }
 
   linkUp(link: Link): void {
@@ -100,10 +105,11 @@ export class Dispatcher implements RegistryListener {
   }
 
   linkDown(link: Link): void {
-    for (const exchange of this.#byMac.get(link.hello.mac) ?? []) {
+    for (const exchange of Array.from(this.#byMac.get(link.hello.mac) ?? [])) {
       if (exchange.link !== link) continue;
       if (exchange.state === 'sent') {
-        exchange.setDeadline(this.#options.reconnectWaitMs, () => this.#offline(exchange.mac));
+        if (this.#draining !== undefined && exchange.arriving === 0) exchange.fail(this.#draining);
+        else exchange.setDeadline(this.#options.reconnectWaitMs, () => this.#offline(exchange.mac));
       } else if (exchange.state === 'answering' && exchange.arriving === 0) this.orphan(exchange);
     }
   }
@@ -158,7 +164,8 @@ export class Dispatcher implements RegistryListener {
     const { reconnectWaitMs } = this.#options;
     // Never longer than that, also where the clock was set back since.
     const left = seen === undefined ? 0 : Math.min(reconnectWaitMs, seen + reconnectWaitMs - Date.now());
-    if (left <= 0) exchange.fail(this.#offline(exchange.mac));
+    if (this.#draining !== undefined) exchange.fail(this.#draining);
+    else if (left <= 0) exchange.fail(this.#offline(exchange.mac));
     else exchange.setDeadline(left, () => this.#offline(exchange.mac));
   }
 
@@ -191,6 +198,6 @@ export class Dispatcher implements RegistryListener {
       const link = this.#registry.findLinkOf(exchange.mac);
       if (link?.hello.capabilities.has('cancel')) link.send({ command: 'cancel', request_id: exchange.id });
     }
-    if (this.#live.size === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    this.#options.onEnd?.();
   }
 }

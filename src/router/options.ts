@@ -46,6 +46,8 @@ export interface RouterOptions {
   readonly heartbeatIntervalMs: number;
   /** A link on which nothing was heard for this long is taken for dead. */
   readonly heartbeatTimeoutMs: number;
+  /** How long the router still takes requests after it began to go down; a part of `graceMs`. */
+  readonly drainDelayMs: number;
   /** How long running transfers may take to finish when the router goes down. */
   readonly graceMs: number;
   /** Version of this software, for `/metrics` and logs. */

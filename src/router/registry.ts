@@ -24,6 +24,9 @@ export class Registry {
   readonly #entries = new Map<Mac, Entry>();
   readonly #logger: Logger;
   #listener: RegistryListener | undefined;
+  #online = 0;
+  /** Called when the last link is gone. */
+  #onEmpty: (() => void) | undefined;
 
   constructor(logger: Logger) {
     this.#logger = logger;
@@ -37,6 +40,7 @@ export class Registry {
   connect(link: Link): void {
     const { mac, remote, instance } = link.hello;
     const previous = this.#entries.get(mac);
+    if (previous?.link === undefined) this.#online++;
     this.#entries.set(mac, { hello: link.hello, link, draining: false, lastSeen: Date.now() });
     const log = this.#logger.child({ mac, link: link.kind, remote });
     if (previous?.link !== undefined) {
@@ -61,10 +65,12 @@ export class Registry {
     const entry = this.#entries.get(link.hello.mac);
     if (entry?.link !== link) return;
     entry.link = undefined;
+    this.#online--;
     entry.draining = false;
     entry.lastSeen = Date.now();
     this.#logger.info({ mac: link.hello.mac, link: link.kind, reason }, 'connector offline');
     this.#listener?.linkDown(link);
+    if (this.#online === 0) this.#onEmpty?.();
   }
 
   /** Notes a sign of life. */
@@ -111,9 +117,20 @@ export class Registry {
 
   /** How many are connected, and how many are known but not. */
   count(): { online: number; offline: number } {
-    let online = 0;
-    for (const entry of this.#entries.values()) if (entry.link !== undefined) online++;
-    return { online, offline: this.#entries.size - online };
+    return { online: this.#online, offline: this.#entries.size - this.#online };
+  }
+
+  /** Ends every link and tells its peer why. Resolves once all are gone, at the latest after `ms`. */
+  async closeAll(code: number, reason: string, ms: number): Promise<void> {
+    const links = this.links();
+    if (links.length === 0) return;
+    const gone = Promise.withResolvers<void>();
+    this.#onEmpty = gone.resolve;
+    for (const link of links) link.close(code, reason);
+    const timer = setTimeout(gone.resolve, ms);
+    await gone.promise;
+    clearTimeout(timer);
+    this.#onEmpty = undefined;
   }
 
   /** Every link that is open. */

@@ -144,6 +144,9 @@ export class RequestLog {
   readonly #records = new Map<string, RequestRecord>();
   readonly #others = new Set<string>();
   readonly #kept = new Map<string, number>();
+  /** How many run, for each connector that is asked. */
+  readonly #running = new Map<Mac, number>();
+  #runningTotal = 0;
   readonly #onEnd: (record: RequestRecord) => void;
 
   constructor(onEnd: (record: RequestRecord) => void) {
@@ -153,7 +156,18 @@ export class RequestLog {
   open(fields: RequestFields): RequestRecord {
     const record = new RequestRecord(fields, (ended) => this.#retire(ended));
     this.#records.set(record.id, record);
+    this.#count(record.mac, 1);
     return record;
+  }
+
+  /** How many have not ended. */
+  get running(): number {
+    return this.#runningTotal;
+  }
+
+  /** Whether one of them is for `mac`. */
+  isRunning(mac: Mac): boolean {
+    return this.#running.has(mac);
   }
 
   find(id: string): RequestRecord | undefined {
@@ -161,8 +175,16 @@ export class RequestLog {
     return this.#records.get(id);
   }
 
+  #count(mac: Mac, change: 1 | -1): void {
+    const count = (this.#running.get(mac) ?? 0) + change;
+    if (count === 0) this.#running.delete(mac);
+    else this.#running.set(mac, count);
+    this.#runningTotal += change;
+  }
+
   #retire(record: RequestRecord): void {
     this.#expire();
+    this.#count(record.mac, -1);
     if (record.keep) {
       this.#kept.set(record.id, Date.now() + KEEP_MS);
     } else {

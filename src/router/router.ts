@@ -16,6 +16,7 @@ import { BaseUrl } from './base-url.ts';
 import { BufferBudget } from './buffer-budget.ts';
 import type { Context } from './context.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { Drain, drainingError } from './drain.ts';
 import { LinkExpiry } from './links/expiry.ts';
 import { readHello } from './links/hello.ts';
 import type { Link, LinkEvents } from './links/link.ts';
@@ -35,6 +36,9 @@ import { requestRoutes } from './routes/requests.ts';
 import { RouteTable } from './routes/route.ts';
 import { HttpServer } from './server.ts';
 
+/** How long the last words to connectors may take, in ms. */
+const FAREWELL_MS = 1000;
+
 const SOCKET_PATH = /^\/connectors\/([^/]+)\/socket$/;
 
 /** The router role: holds the links of connectors, and matches the requests of apps with what connectors send. */
@@ -44,16 +48,20 @@ export class Router {
   readonly #sockets: WebSocketLinks;
   readonly #store: OffloadStore | undefined;
   readonly #expiry: LinkExpiry | undefined;
+  readonly #drain: Drain;
   #server: HttpServer | undefined;
-  /** Responses that are not links: what a graceful end waits for. */
   readonly #responses = new Set<ServerResponse>();
-  #responseEnded: (() => void) | undefined;
 
   private constructor(options: RouterOptions, store: OffloadStore | undefined) {
     const { logger } = options;
     this.#store = store;
     const registry = new Registry(logger);
-    const dispatcher = new Dispatcher({ registry, reconnectWaitMs: options.reconnectWaitMs, logger });
+    const dispatcher = new Dispatcher({
+      registry,
+      reconnectWaitMs: options.reconnectWaitMs,
+      logger,
+      onEnd: () => this.#drain.changed(),
+    });
     const budget = new BufferBudget(options.bufferTotalBytes);
     const metrics = new RouterMetrics(options.version, {
       connectors: () => registry.count(),
@@ -72,6 +80,18 @@ export class Router {
     );
     store?.watch(offloads);
     const baseUrl = new BaseUrl(options.publicUrl);
+    const requests = new RequestLog((record) => this.#noteEnd(record));
+    const state = { ready: true, draining: false };
+    this.#drain = new Drain({
+      state,
+      registry,
+      dispatcher,
+      requests,
+      isAnswering: () => this.#isAnswering(),
+      delayMs: options.drainDelayMs,
+      graceMs: options.graceMs,
+      logger,
+    });
     this.#context = {
       options,
       routerId: randomBytes(4).toString('hex'),
@@ -86,11 +106,11 @@ export class Router {
       baseUrl,
       registry,
       dispatcher,
-      requests: new RequestLog((record) => this.#noteEnd(record)),
+      requests,
       budget,
       offloads,
       metrics,
-      state: { draining: false },
+      state,
     };
     const events: LinkEvents & { heartbeatIntervalMs: number; heartbeatTimeoutMs: number } = {
       heartbeatIntervalMs: options.heartbeatIntervalMs,
@@ -161,31 +181,26 @@ export class Router {
     return (this.#server as HttpServer).url;
   }
 
-  /** Goes down gracefully: takes no new request, finishes those that run within `graceMs`, then closes. */
+  /**
+   * Goes down in good order: is not ready at once, takes no new request after `drainDelayMs`, finishes those that run within
+   * `graceMs`, then closes. A second call does nothing.
+   */
   async drain(): Promise<void> {
-    const { state, options } = this.#context;
-    if (state.draining) return;
-    state.draining = true;
-    options.logger.info({ running: this.#responses.size }, 'draining');
-    let timer: NodeJS.Timeout | undefined;
-    const grace = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, options.graceMs);
-    });
-    await Promise.race([this.#whenQuiet(), grace]);
-    clearTimeout(timer);
+    if (!this.#context.state.ready) return;
+    await this.#drain.run();
     await this.close();
   }
 
   /** Ends everything at once. Resolves when sockets, files and timers are gone. */
   async close(): Promise<void> {
     const { access, state, registry, dispatcher, offloads, options } = this.#context;
+    state.ready = false;
     state.draining = true;
     access.close();
     this.#expiry?.close();
-    dispatcher.failAll(
-      new RelayError('draining', 'the router is going down; try again', { details: { retry_after: 5 } }),
-    );
-    for (const link of registry.links()) link.close(CLOSE.draining, 'the router is going down');
+    this.#drain.abort();
+    dispatcher.failAll(drainingError(options.graceMs));
+    await registry.closeAll(CLOSE.draining, 'the router is going down', FAREWELL_MS);
     this.#sockets.close();
     await this.#server?.close();
     await offloads.close();
@@ -194,7 +209,7 @@ export class Router {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { access, baseUrl, options } = this.#context;
+    const { access, baseUrl, options, state } = this.#context;
     this.#track(response);
     let grant: Grant | undefined;
     // An error on a request or a response is also a close, which those who care listen to.
@@ -213,7 +228,10 @@ export class Router {
       response.setHeader(HEADER.requestId, id);
       const match = this.#routes.find(request.method ?? 'GET', path);
       // A connector's POST belongs to the request that it answers, which its body names.
-      if (match.kind === 'route' && match.route.scope === 'connector') response.removeHeader(HEADER.requestId);
+      const isConnector = match.kind === 'route' && match.route.scope === 'connector';
+      if (isConnector) response.removeHeader(HEADER.requestId);
+      // Apps, and the proxies before them, open their next connection to a router that stays. A connector's next POST belongs here.
+      else if (!state.ready) response.shouldKeepAlive = false;
       grant = await access.admit(request, match.kind === 'route' ? match.route.scope : 'listing');
       if (match.kind === 'none') throw new RelayError('not_found', `there is nothing at ${path}`);
       if (match.kind === 'wrong_method') {
@@ -277,21 +295,13 @@ export class Router {
     this.#responses.add(response);
     response.once('close', () => {
       this.#responses.delete(response);
-      this.#responseEnded?.();
+      this.#drain.changed();
     });
   }
 
-  /** Resolves when no command waits for its answer and nothing but links is being answered. */
-  async #whenQuiet(): Promise<void> {
-    const { dispatcher } = this.#context;
-    await dispatcher.whenIdle();
-    const running = (): boolean =>
-      [...this.#responses].some((response) => response.getHeader('Content-Type') !== 'text/event-stream');
-    while (running()) {
-      await new Promise<void>((resolve) => {
-        this.#responseEnded = resolve;
-      });
-    }
+  /** Whether any response is being written that is no link. */
+  #isAnswering(): boolean {
+    return [...this.#responses].some((response) => response.getHeader('Content-Type') !== 'text/event-stream');
   }
 
   #noteEnd(record: RequestRecord): void {
@@ -300,6 +310,7 @@ export class Router {
     const bytes = record.progress().bytesDone;
     const code = record.error?.code ?? 'ok';
     metrics.countRequest(record.kind, code, ms / 1000, bytes);
+    this.#drain.changed();
     const line = {
       request_id: record.id,
       mac: record.mac,

@@ -37,6 +37,7 @@ export async function startRouter(
     reconnectWaitMs: 0,
     heartbeatIntervalMs: 20_000,
     heartbeatTimeoutMs: 45_000,
+    drainDelayMs: 0,
     graceMs: 5000,
     version: '0.0.0-test',
     logger: silentLogger(),

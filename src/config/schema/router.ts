@@ -198,4 +198,13 @@ export const ROUTER_OPTIONS = {
     placeholder: 'TIME',
     summary: 'How long a request waits for a connector that was connected a moment ago',
   },
+  'drain-delay': {
+    roles: ['router'],
+    kind: 'duration',
+    group: 'Timing',
+    default: '0s',
+    placeholder: 'TIME',
+    summary:
+      'How long SIGTERM lets new requests come while /readyz says 503 already, until load balancers turn away; a part of --grace',
+  },
 } as const satisfies Readonly<Record<string, OptionDescriptor>>;

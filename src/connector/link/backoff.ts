@@ -7,8 +7,8 @@ interface BackoffOptions {
   readonly random: () => number;
 }
 
-/** A router that goes away has this many times the first pause's ceiling to come back before many return at once. */
-const SOON_FACTOR = 4;
+/** Those that a router sent away come back within this many times the first pause's ceiling: 10 s by default. */
+const SOON_FACTOR = 20;
 
 /**
  * How long to wait before the next attempt: exponential with full jitter, so that thousands of connectors that lost their
@@ -36,7 +36,7 @@ export class Backoff {
     return maxMs * (0.5 + random() / 2);
   }
 
-  /** A short pause after a farewell that asked for it. */
+  /** A pause after a farewell that asked for it: anything up to 10 s, so that all connectors of one router come back spread. */
   nextSoon(): number {
     const { minMs, maxMs, random } = this.#options;
     return random() * Math.min(maxMs, SOON_FACTOR * minMs);

@@ -45,6 +45,8 @@ export class TransportChooser {
     } catch (error) {
       // Where nobody can be reached at all, WebSocket is not to blame.
       if (!(error instanceof LinkError) || error.failure === 'unreachable') throw error;
+      // The router's own word about itself, not about WebSockets.
+      if (error.code === 'draining' || error.code === 'upgrade_required') throw error;
       logger.debug({ reason: error.message }, 'no WebSocket; trying Server-Sent Events');
       const link = await this.#fallBack(options, signal, error);
       logger.warn({ reason: error.message }, 'WebSocket does not get through; using Server-Sent Events');

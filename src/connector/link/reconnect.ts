@@ -9,6 +9,12 @@ import { type Link, type LinkEnd, LinkError } from './link.ts';
 /** A link that lived this long, in ms, was a good one: the next pause is short again. */
 const STABLE_MS = 10_000;
 
+/**
+ * How long after the farewell of a router that goes down the pauses stay short, in ms: it may take its grace until another
+ * is there, and requests wait for their connectors.
+ */
+const RETURN_MS = 60_000;
+
 /** While the router cannot be reached, the log says so this often, in ms. */
 const REPEAT_WARNING_MS = 60_000;
 
@@ -40,6 +46,7 @@ export async function keepConnected(options: ReconnectOptions, signal: AbortSign
   const failures = new FailureLog(options.logger, clock);
   let lostAt = clock.now();
   let wasAccepted = false;
+  let soonUntil = lostAt;
   while (!signal.aborted) {
     let pauseMs: number;
     try {
@@ -51,6 +58,7 @@ export async function keepConnected(options: ReconnectOptions, signal: AbortSign
       if (signal.aborted) return;
       lostAt = clock.now();
       if (lostAt - openedAt >= STABLE_MS) backoff.reset();
+      if (end.code === CLOSE.draining) soonUntil = lostAt + RETURN_MS;
       pauseMs = explainEnd(end, options);
     } catch (error) {
       if (signal.aborted) return;
@@ -61,7 +69,9 @@ export async function keepConnected(options: ReconnectOptions, signal: AbortSign
       if (!wasAccepted && (error.code === 'unauthorized' || error.code === 'forbidden')) {
         throw new RelayError(error.code, error.message, { cause: error });
       }
-      pauseMs = isRefusal(error) && !options.hasNewToken() ? backoff.nextSlow() : backoff.next();
+      const isSoon = error.code === 'draining' || clock.now() < soonUntil;
+      const isFinal = isRefusal(error) && !options.hasNewToken();
+      pauseMs = isFinal ? backoff.nextSlow() : isSoon ? backoff.nextSoon() : backoff.next();
       failures.note(error, pauseMs);
     }
     try {

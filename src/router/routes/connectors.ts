@@ -7,7 +7,7 @@ import { askList, askStat } from '../patterns/catalog.ts';
 import { contentHeaders, DATASET_HEADERS } from '../dataset-answer.ts';
 import type { Context } from '../context.ts';
 import { sendJson } from '../reply.ts';
-import { readMac } from './links.ts';
+import { readMac, refuseWhileDraining } from './links.ts';
 import type { Call, Route } from './route.ts';
 
 const DEFAULT_LIST_LIMIT = 100;
@@ -43,6 +43,7 @@ export const connectorRoutes: Route[] = [
     path: '/connectors/{mac}/datasets',
     scope: 'listing',
     async handle(context, call) {
+      refuseWhileDraining(context);
       const mac = readMac(call.params);
       call.grant.requireMac(mac);
       const page = readPage(call.query);
@@ -56,6 +57,7 @@ export const connectorRoutes: Route[] = [
     path: '/connectors/{mac}/datasets/{path...}',
     scope: 'app',
     async handle(context, call) {
+      refuseWhileDraining(context);
       const mac = readMac(call.params);
       const dataset = parseDatasetName(call.params['path'] ?? '');
       if (dataset instanceof RelayError) throw dataset;

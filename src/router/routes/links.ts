@@ -3,6 +3,7 @@ import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { parseMac, type Mac } from '../../protocol/mac.ts';
 import type { Context } from '../context.ts';
+import { drainingError } from '../drain.ts';
 import { readHello } from '../links/hello.ts';
 import { SseLink, type SseLinks } from '../links/sse.ts';
 import { readJson } from './read-json.ts';
@@ -63,10 +64,9 @@ export function linkRoutes(sse: SseLinks): Route[] {
   ];
 }
 
-/** @throws {RelayError} draining when new links are not taken any more. */
-export function refuseWhileDraining(context: Context): void {
-  if (context.state.draining)
-    throw new RelayError('draining', 'this router is going down; try again', { details: { retry_after: 5 } });
+/** @throws {RelayError} draining when new requests and new links are not taken any more. */
+export function refuseWhileDraining({ state, options }: Context): void {
+  if (state.draining) throw drainingError(options.graceMs);
 }
 
 /** @throws {RelayError} invalid_request when the path names no MAC address. */

@@ -17,7 +17,7 @@ export const operationRoutes: Route[] = [
     path: '/readyz',
     scope: 'public',
     handle(context, { response }) {
-      if (context.state.draining) throw new RelayError('draining', 'this router is going down');
+      if (!context.state.ready) throw new RelayError('draining', 'this router is going down');
       sendJson(response, 200, { status: 'ready' });
     },
   },

@@ -166,16 +166,49 @@ describe('refusals', () => {
   test('says when it is draining, and finishes what runs', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url);
+    await using idle = await PlainConnector.connect(router.url, { mac: '00-00-00-00-00-0a' });
     const running = ask(router.url, SYNC);
     const { request_id } = await node.next();
     const closed = once(node.socket, 'close');
+    const idleClosed = once(idle.socket, 'close');
     const drained = router.router.drain();
-    expect((await call(router.url, 'GET', '/readyz')).json()).toMatchObject({ code: 'draining' });
+    const ready = await call(router.url, 'GET', '/readyz');
+    expect([ready.json()['code'], ready.headers.connection]).toEqual(['draining', 'close']);
     expect((await call(router.url, 'GET', '/healthz')).status).toBe(200);
-    expect((await ask(router.url, SYNC).answer).json()).toMatchObject({ code: 'draining', retryable: true });
+    const refused = await ask(router.url, SYNC).answer;
+    expect(refused.json()).toMatchObject({ code: 'draining', retryable: true });
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    for (const path of [`/connectors/${MAC}/events`, `/connectors/${MAC}/datasets`]) {
+      expect((await call(router.url, 'GET', path)).json()).toMatchObject({ code: 'draining' });
+    }
+    expect((await idleClosed)[0]).toBe(4002);
+    expect(node.socket.readyState).toBe(node.socket.OPEN);
     await node.post('/datasets/result', { request_id, data: 'x' });
     expect((await running.answer).status).toBe(200);
     await drained;
+    expect((await closed)[0]).toBe(4002);
+  });
+
+  test('serves on for a while where that was asked for, though it says that it is not ready', async () => {
+    await using router = await startRouter({ drainDelayMs: 5000 });
+    await using node = await PlainConnector.connect(router.url);
+    const drained = router.router.drain();
+    expect((await call(router.url, 'GET', '/readyz')).status).toBe(503);
+    const { answer } = ask(router.url, SYNC);
+    await node.post('/datasets/result', { request_id: (await node.next()).request_id, data: 'x' });
+    expect((await answer).status).toBe(200);
+    await router.router.close();
+    await drained;
+  });
+
+  test('ends what runs when the time is over, in a way that can be tried again', async () => {
+    await using router = await startRouter({ graceMs: 100 });
+    await using node = await PlainConnector.connect(router.url);
+    const running = ask(router.url, SYNC);
+    await node.next();
+    const closed = once(node.socket, 'close');
+    await router.router.drain();
+    expect((await running.answer).json()).toMatchObject({ code: 'draining', retryable: true });
     expect((await closed)[0]).toBe(4002);
   });
 

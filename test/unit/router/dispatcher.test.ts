@@ -429,18 +429,31 @@ describe('what has ended', () => {
 });
 
 describe('the end of a router', () => {
-  test('fails all that is under way, and is told when nothing is', async () => {
+  test('fails all that is under way', () => {
     connect();
     const running = ['a', 'b', 'c'].map((id) => submit(id));
-    let idle = 0;
-    const waiting = [dispatcher.whenIdle(), dispatcher.whenIdle()].map((one) => one.then(() => idle++));
+    expect(dispatcher.isBusy(MAC)).toBe(true);
     running[0]?.exchange.succeed();
-    await jest.advanceTimersByTimeAsync(0);
-    expect(idle).toBe(0);
     dispatcher.failAll(new RelayError('draining'));
-    await Promise.all(waiting);
     expect(running.map(({ errors }) => errors.map(({ code }) => code))).toEqual([[], ['draining'], ['draining']]);
-    await dispatcher.whenIdle();
+    expect([dispatcher.isBusy(MAC), dispatcher.size]).toEqual([false, 0]);
+  });
+
+  test('is begun by failing what waits for a link, now and from then on, but not what is being answered', () => {
+    const link = connect();
+    const sent = submit('sent');
+    const answering = submit('answering');
+    answering.exchange.markAnswering();
+    answering.exchange.arriving++;
+    const other = new FakeLink([], { mac: OTHER_MAC });
+    registry.connect(other);
+    lose(other);
+    const waiting = submit('waiting', { mac: OTHER_MAC });
+    dispatcher.drain(new RelayError('draining'));
+    expect([sent.errors, answering.errors, waiting.errors.map(({ code }) => code)]).toEqual([[], [], ['draining']]);
+    lose(link);
+    expect([sent.errors.map(({ code }) => code), answering.errors]).toEqual([['draining'], []]);
+    expect(submit('late').errors).toMatchObject([{ code: 'draining' }]);
   });
 
   test('fails what waits for its connector as well', () => {

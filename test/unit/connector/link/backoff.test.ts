@@ -31,7 +31,7 @@ describe('backoff', () => {
     expect(backoff.nextSlow()).toBe(15_000);
     random = 1;
     expect(backoff.nextSlow()).toBe(30_000);
-    expect(backoff.nextSoon()).toBe(2000);
+    expect(backoff.nextSoon()).toBe(10_000);
     expect(backoff.next()).toBe(500);
   });
 });

@@ -164,7 +164,21 @@ describe('reconnecting', () => {
 
   test('comes back soon after a router that goes down', async () => {
     const { clock } = await play([refused, lives(60_000, { code: 4002, reason: 'draining' })]);
-    expect(clock.pauses).toEqual([500, 2000]);
+    expect(clock.pauses).toEqual([500, 10_000]);
+  });
+
+  test('goes on looking soon while the next router is not there yet, for a minute', async () => {
+    const { clock } = await play([
+      lives(60_000, { code: 4002, reason: 'x' }),
+      ...Array.from({ length: 7 }, () => refused),
+    ]);
+    expect(clock.pauses).toEqual([...Array.from({ length: 6 }, () => 10_000), 500, 1000]);
+  });
+
+  test('comes back soon also to a router that goes down when it is asked', async () => {
+    const draining = (): LinkError => new LinkError('transport', 'going down', { status: 503, code: 'draining' });
+    const { clock } = await play([draining, draining]);
+    expect(clock.pauses).toEqual([10_000, 10_000]);
   });
 
   test('explains another protocol version and does not hurry', async () => {
