@@ -160,7 +160,7 @@ export class Dispatcher implements RegistryListener {
   }
 
   #wait(exchange: Exchange): void {
-    const seen = this.#registry.lastSeen(exchange.mac);
+    const seen = this.#registry.awaitedSince(exchange.mac);
     const { reconnectWaitMs } = this.#options;
     // Never longer than that, also where the clock was set back since.
     const left = seen === undefined ? 0 : Math.min(reconnectWaitMs, seen + reconnectWaitMs - Date.now());

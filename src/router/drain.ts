@@ -1,5 +1,4 @@
 import type { Logger } from '../observability/logger.ts';
-import { CLOSE } from '../protocol/close-codes.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { Link } from './links/link.ts';
@@ -98,7 +97,7 @@ export class Drain {
       const { mac } = link.hello;
       if (this.#released.has(link) || dispatcher.isBusy(mac) || requests.isRunning(mac)) continue;
       this.#released.add(link);
-      link.close(CLOSE.draining, 'the router is going down');
+      registry.sendAway(link);
     }
     if (dispatcher.size === 0 && requests.running === 0 && !isAnswering()) this.#quiet.resolve();
   }

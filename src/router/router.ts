@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { join } from 'node:path';
 import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
 import { RouterMetrics } from '../observability/metrics.ts';
-import { CLOSE } from '../protocol/close-codes.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { parseMac } from '../protocol/mac.ts';
@@ -14,6 +14,7 @@ import { CHALLENGES } from './access/credential.ts';
 import type { Grant } from './access/grant.ts';
 import { BaseUrl } from './base-url.ts';
 import { BufferBudget } from './buffer-budget.ts';
+import { ConnectorBook } from './connector-book.ts';
 import type { Context } from './context.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Drain, drainingError } from './drain.ts';
@@ -48,14 +49,16 @@ export class Router {
   readonly #sockets: WebSocketLinks;
   readonly #store: OffloadStore | undefined;
   readonly #expiry: LinkExpiry | undefined;
+  readonly #book: ConnectorBook;
   readonly #drain: Drain;
   #server: HttpServer | undefined;
   readonly #responses = new Set<ServerResponse>();
 
-  private constructor(options: RouterOptions, store: OffloadStore | undefined) {
+  private constructor(options: RouterOptions, store: OffloadStore | undefined, book: ConnectorBook) {
     const { logger } = options;
     this.#store = store;
-    const registry = new Registry(logger);
+    this.#book = book;
+    const registry = new Registry(logger, book);
     const dispatcher = new Dispatcher({
       registry,
       reconnectWaitMs: options.reconnectWaitMs,
@@ -146,9 +149,12 @@ export class Router {
    */
   static async start(options: RouterOptions): Promise<Router> {
     openStateDir(options.stateDir);
-    const store = await OffloadStore.open(options);
-    const router = new Router(options, store);
+    const book = new ConnectorBook({ path: join(options.stateDir, 'connectors.db'), logger: options.logger });
+    let store: OffloadStore | undefined;
+    let router: Router;
     try {
+      store = await OffloadStore.open(options);
+      router = new Router(options, store, book);
       router.#server = await HttpServer.listen({
         host: options.host,
         port: options.port,
@@ -158,6 +164,7 @@ export class Router {
         onUpgrade: (request, socket, head) => void router.#upgrade(request, socket, head),
       });
     } catch (error) {
+      book.close();
       await store?.close();
       throw error;
     }
@@ -200,11 +207,12 @@ export class Router {
     this.#expiry?.close();
     this.#drain.abort();
     dispatcher.failAll(drainingError(options.graceMs));
-    await registry.closeAll(CLOSE.draining, 'the router is going down', FAREWELL_MS);
+    await registry.sendAllAway(FAREWELL_MS);
     this.#sockets.close();
     await this.#server?.close();
     await offloads.close();
     await this.#store?.close();
+    this.#book.close();
     options.logger.info('router closed');
   }
 

@@ -1,8 +1,6 @@
-import { chmodSync, closeSync, mkdirSync, openSync, renameSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
 import type { Logger } from '../observability/logger.ts';
-import { RelayError } from '../protocol/errors.ts';
+import { fromSqliteError, openStateDatabase } from './state-database.ts';
 
 /** What is known of one object in the store. */
 export interface IndexedObject {
@@ -49,14 +47,9 @@ const SCHEMA = `
   CREATE INDEX IF NOT EXISTS objects_by_dataset ON objects (mac, dataset, etag, created_at);
   CREATE INDEX IF NOT EXISTS objects_by_use ON objects (last_used_at);
   CREATE TABLE IF NOT EXISTS uploads (key TEXT PRIMARY KEY, upload_id TEXT, started_at INTEGER NOT NULL) STRICT;
-  PRAGMA user_version = ${SCHEMA_VERSION};
 `;
 
-/** Primary result codes of SQLite. */
-const SQLITE_BUSY = 5;
-const SQLITE_CORRUPT = 11;
-const SQLITE_FULL = 13;
-const SQLITE_NOTADB = 26;
+const NAME = 'object index';
 
 /** Times of use are kept this exactly and no more, since each note of one is a write to the disk. */
 const USE_GRAIN_MS = 60_000;
@@ -75,11 +68,14 @@ export class ObjectIndex {
    * @throws {RelayError} usage when another process has it open; store_unavailable when it cannot be opened.
    */
   constructor({ path, logger }: ObjectIndexOptions) {
-    try {
-      this.#database = openOrReplace(path, logger);
-    } catch (error) {
-      throw fromSqliteError(error);
-    }
+    this.#database = openStateDatabase({
+      path,
+      name: NAME,
+      schema: SCHEMA,
+      version: SCHEMA_VERSION,
+      isDurable: true,
+      logger,
+    });
   }
 
   /** The newest object with this content. */
@@ -193,7 +189,7 @@ export class ObjectIndex {
     try {
       return action();
     } catch (error) {
-      throw fromSqliteError(error);
+      throw fromSqliteError(error, NAME);
     }
   }
 }
@@ -211,71 +207,4 @@ function toObject(row: Record<string, SQLOutputValue>): IndexedObject {
     lastUsedAt: new Date(Number(row.last_used_at)),
     urlExpiresAt: row.url_expires_at === null ? null : new Date(Number(row.url_expires_at)),
   };
-}
-
-function openOrReplace(path: string, logger: Logger): DatabaseSync {
-  try {
-    return openDatabase(path);
-  } catch (error) {
-    const code = readResultCode(error);
-    if (code !== SQLITE_CORRUPT && code !== SQLITE_NOTADB) throw error;
-    const aside = `${path}.damaged-${Date.now()}`;
-    renameSync(path, aside);
-    for (const suffix of ['-wal', '-shm', '-journal']) moveIfThere(`${path}${suffix}`, `${aside}${suffix}`);
-    logger.error({ err: error, path, aside }, 'the object index was damaged: it was moved aside and begun anew');
-    return openDatabase(path);
-  }
-}
-
-function openDatabase(path: string): DatabaseSync {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  closeSync(openSync(path, 'a', 0o600));
-  chmodSync(path, 0o600);
-  const database = new DatabaseSync(path);
-  try {
-    // Exclusive, because a second router on the same state directory would take the objects of the first for nobody's.
-    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
-    checkDatabase(database);
-    database.exec(SCHEMA);
-    return database;
-  } catch (error) {
-    database.close();
-    throw error;
-  }
-}
-
-function checkDatabase(database: DatabaseSync): void {
-  const version = Number(database.prepare('PRAGMA user_version').get()?.user_version);
-  const check = database.prepare('PRAGMA quick_check(1)').get()?.quick_check;
-  if (check === 'ok' && version <= SCHEMA_VERSION) return;
-  const problem = check === 'ok' ? `its version is ${version}` : String(check);
-  throw Object.assign(new Error(`not an object index that this relay reads: ${problem}`), { errcode: SQLITE_CORRUPT });
-}
-
-function moveIfThere(from: string, to: string): void {
-  try {
-    renameSync(from, to);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-}
-
-/** The primary result code of what SQLite threw; extended codes have it in their low byte. */
-function readResultCode(thrown: unknown): number | undefined {
-  const { errcode } = Object(thrown) as { errcode?: unknown };
-  return typeof errcode === 'number' ? errcode & 0xff : undefined;
-}
-
-function fromSqliteError(thrown: unknown): RelayError {
-  const code = readResultCode(thrown);
-  const options = { cause: thrown };
-  if (code === SQLITE_BUSY) {
-    return new RelayError('usage', 'another router uses this state directory: give each one its own', options);
-  }
-  const { message = String(thrown) } = Object(thrown) as { message?: string };
-  return new RelayError(
-    code === SQLITE_FULL ? 'store_full' : 'store_unavailable',
-    `the object index cannot be used: ${message}`,
-    options,
-  );
 }
