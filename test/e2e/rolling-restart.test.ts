@@ -85,6 +85,11 @@ test('a rolling restart under load loses no request that is made with --retry', 
   await using fresh = await startRouter(directory.path, new URL(url).port);
   expect(fresh.url).toBe(url);
   const restartedAt = performance.now();
+  // Who asks it first meets no connector yet, but one that is expected back.
+  const first = await Promise.all(
+    NODES.map(([, mac]) => runRelay(['app', 'stat', '--router', url, '--retry', '0', '--', mac, 'a.bin'])),
+  );
+  expect(first).toMatchObject(NODES.map(() => ({ code: 0 })));
   for (const [, mac] of NODES) await fresh.logged(({ msg, mac: of }) => msg === 'connector online' && of === mac);
   for (const [, mac] of NODES) await fresh.logged(({ msg, mac: of }) => msg === 'request done' && of === mac);
   isLast = true;
