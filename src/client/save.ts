@@ -36,13 +36,18 @@ export async function saveTo(path: string, content: Content, options: SaveOption
   }
 }
 
-/** Checks that a target can be written, before anything is transferred. @throws {RelayError} output_failed when it cannot. */
-export async function checkTarget(path: string): Promise<void> {
+/**
+ * Checks that a target can be written, before anything is transferred.
+ * @returns whether it is no regular file, so that it is written directly and nothing of that can be taken back.
+ * @throws {RelayError} output_failed when it cannot be written.
+ */
+export async function checkTarget(path: string): Promise<{ isSpecial: boolean }> {
   try {
     const target = await findTarget(path);
-    if (target.isSpecial) return;
+    if (target.isSpecial) return { isSpecial: true };
     await access(dirname(target.path), constants.W_OK | constants.X_OK);
     if (!(await stat(dirname(target.path))).isDirectory()) throw Object.assign(new Error(), { code: 'ENOTDIR' });
+    return { isSpecial: false };
   } catch (cause) {
     throw outputError(cause, path);
   }

@@ -133,10 +133,9 @@ export class Transport {
     }
     if (error === undefined) return this.#foreign(response, text);
     const requestId = response.headers.get(HEADER.requestId);
-    const retryAfter = Number(response.headers.get('Retry-After') ?? Number.NaN);
     return error.with({
       ...(requestId !== null && { request_id: requestId }),
-      ...(Number.isFinite(retryAfter) && { retry_after: retryAfter }),
+      ...readRetryAfter(response),
       ...error.details,
     });
   }
@@ -162,9 +161,19 @@ export class Transport {
       return new RelayError(status === 403 ? 'forbidden' : 'unauthorized', `${what}, ${quote(text)}`);
     }
     return new RelayError('router_unreachable', `${what}, not as a relay router does: ${quote(text)}`, {
-      details: { retryable: status === 408 || status === 429 || (status >= 502 && status <= 504) },
+      details: {
+        retryable: status === 408 || status === 429 || (status >= 502 && status <= 504),
+        ...readRetryAfter(response),
+      },
     });
   }
+}
+
+/** `Retry-After` in seconds (RFC 9110 §10.2.3), which may also be given as a date. */
+function readRetryAfter({ headers }: Response): { retry_after?: number } {
+  const field = headers.get('Retry-After') ?? '';
+  const seconds = /^\d+$/.test(field) ? Number(field) : Math.ceil((Date.parse(field) - Date.now()) / 1000);
+  return Number.isFinite(seconds) ? { retry_after: Math.max(0, seconds) } : {};
 }
 
 /** Why something failed, with the causes beneath it, which is where `fetch` hides the reason. */

@@ -16,11 +16,14 @@ export class Output {
   readonly #path: string | undefined;
   readonly #startedAt = Date.now();
   #isBegun = false;
+  /** What is written cannot be taken back: standard output, a pipe, a device. */
+  #isDirect: boolean;
 
   constructor(session: Session) {
     const { io, config } = session;
     this.#session = session;
     this.#path = config.output === '-' ? undefined : config.output;
+    this.#isDirect = this.#path === undefined;
     this.progress = createProgress(io.stderr, this.showsProgress);
   }
 
@@ -31,7 +34,7 @@ export class Output {
 
   /** Checks that the file can be written, before anything is asked of anybody. @throws {RelayError} output_failed when it cannot. */
   async prepare(): Promise<void> {
-    if (this.#path !== undefined) await checkTarget(this.#path);
+    if (this.#path !== undefined) this.#isDirect = (await checkTarget(this.#path)).isSpecial;
   }
 
   /** Whether anybody sees the progress. */
@@ -46,13 +49,14 @@ export class Output {
    * @throws {OutputClosed} when nobody reads standard output any more.
    */
   async deliver(content: Content): Promise<Receipt> {
-    const { signal, config } = this.#session;
+    const { signal, config, endWaiting } = this.#session;
+    endWaiting();
     this.progress.begin('receiving', content.size);
     const options = {
       signal,
       requireDigest: config.verify,
       onBytes: (received: number) => {
-        this.#isBegun ||= this.#path === undefined;
+        this.#isBegun ||= this.#isDirect;
         this.progress.update(received);
       },
     };

@@ -10,18 +10,21 @@ export interface RetryOptions {
   readonly signal: AbortSignal;
   /** Whether asking again is still possible: not once bytes are out that cannot be taken back. */
   readonly mayRetry?: () => boolean;
-  /** Told before each pause. */
-  readonly onRetry?: (error: RelayError, delayMs: number, isWaiting: boolean) => void;
+  /** Told before each pause: which retry follows it, from 1, or undefined where it is the other side's absence that is waited out. */
+  readonly onRetry?: (error: RelayError, delayMs: number, retry: number | undefined) => void;
   readonly pause?: typeof pause;
   readonly now?: () => number;
 }
 
 const MAX_WAIT_STEP_MS = 5000;
 const MAX_PAUSE_MS = 30_000;
+/** A router or proxy that asks for a longer pause is asked again all the same. */
+const MAX_RETRY_AFTER_MS = 10 * 60_000;
 
 /**
  * Runs `attempt` until it succeeds, fails for good, or the patience is used up; then throws its last error. A connector
- * that is offline is waited for within `waitMs` and not counted, since asking it again at once changes nothing.
+ * that is offline is waited for within `waitMs` and not counted, since asking it again at once changes nothing. Pauses grow
+ * exponentially, with jitter, and are never shorter than the router asked for (`Retry-After`, RFC 9110 §10.2.3).
  */
 export async function withRetries<T>(attempt: () => Promise<T>, options: RetryOptions): Promise<T> {
   const { retries, waitMs, signal, mayRetry = () => true, onRetry, now = Date.now } = options;
@@ -32,18 +35,20 @@ export async function withRetries<T>(attempt: () => Promise<T>, options: RetryOp
       return await attempt();
     } catch (error) {
       if (!(error instanceof RelayError) || signal.aborted || !mayRetry()) throw error;
-      const asked = (error.details.retry_after ?? 0) * 1000;
+      const asked = Math.min(MAX_RETRY_AFTER_MS, (error.details.retry_after ?? 0) * 1000);
       const left = waitUntil - now();
       if (isAbsent(error) && left > 0) {
         waits += 1;
-        const delayMs = Math.min(left, backoff(waits, 500, MAX_WAIT_STEP_MS));
-        onRetry?.(error, delayMs, true);
+        // When a connector comes back nobody knows, so its router's guess is no reason to look less often.
+        const least = error.code === 'connector_offline' ? 0 : asked;
+        const delayMs = Math.min(left, Math.max(least, backoff(waits, 500, MAX_WAIT_STEP_MS)));
+        onRetry?.(error, delayMs, undefined);
         await sleep(delayMs, signal);
       } else {
         if (!error.retryable || error.code === 'connector_offline' || failures >= retries) throw error;
         failures += 1;
-        const delayMs = Math.min(MAX_PAUSE_MS, Math.max(asked, backoff(failures, 1000, MAX_PAUSE_MS)));
-        onRetry?.(error, delayMs, false);
+        const delayMs = Math.max(asked, backoff(failures, 1000, MAX_PAUSE_MS));
+        onRetry?.(error, delayMs, failures);
         await sleep(delayMs, signal);
       }
     }

@@ -12,6 +12,7 @@ import { formatDuration } from './format.ts';
 import { markReported } from '../errors.ts';
 import { toProblemLine } from './problem-line.ts';
 import { type RetryOptions, withRetries } from './retry.ts';
+import { WaitLine } from './wait-line.ts';
 
 /** What one `relay app …` command works with. */
 export interface Session {
@@ -24,6 +25,8 @@ export interface Session {
   readonly signal: AbortSignal;
   /** Says something on standard error, unless that shall be quiet. */
   readonly note: (text: string) => void;
+  /** Takes away the line that tells what is waited for, since something else is to be shown. */
+  readonly endWaiting: () => void;
   /** Tries until it works, as `--retry` and `--wait` have it. */
   readonly retrying: <T>(attempt: () => Promise<T>, mayRetry?: () => boolean) => Promise<T>;
 }
@@ -98,16 +101,32 @@ export async function runSession(
 }
 
 function createSession(io: Io, config: Config<'app'>, client: RelayClient, fetch: Fetch, signal: AbortSignal): Session {
+  const line = new WaitLine(io.stderr);
   const note = (text: string): void => {
+    line.clear();
     if (!config.quiet) io.stderr.write(`relay: ${escapeForTerminal(text)}\n`);
   };
-  let isWaitTold = false;
-  const onRetry: RetryOptions['onRetry'] = (error, delayMs, isWaiting) => {
-    if (!isWaiting) note(`${error.message}; trying again in ${formatDuration(delayMs)}`);
-    else if (!isWaitTold) note(`${error.message}; waiting for it for up to ${formatDuration(config.waitMs)}`);
-    isWaitTold ||= isWaiting;
+  const showsLine = io.stderr.isTTY === true && !config.quiet && config.progress !== false;
+  const retrying: Session['retrying'] = async (attempt, mayRetry) => {
+    const waitUntil = Date.now() + config.waitMs;
+    let isWaitTold = false;
+    const onRetry: RetryOptions['onRetry'] = (error, delayMs, retry) => {
+      if (retry !== undefined) {
+        note(`${error.message}; trying again in ${formatDuration(delayMs)} (${retry} of ${config.retry})`);
+        return;
+      }
+      const subject = error.code === 'connector_offline' ? 'the connector' : 'the router';
+      if (!isWaitTold) note(`${error.message}; waiting for ${subject} for up to ${formatDuration(config.waitMs)}`);
+      isWaitTold = true;
+      if (showsLine) line.show(subject, waitUntil);
+    };
+    const patience = { retries: config.retry, waitMs: config.waitMs, signal, onRetry };
+    try {
+      return await withRetries(attempt, { ...patience, ...(mayRetry && { mayRetry }) });
+    } finally {
+      line.clear();
+    }
   };
-  const patience = { retries: config.retry, waitMs: config.waitMs, signal, onRetry };
   return {
     io,
     config,
@@ -115,6 +134,7 @@ function createSession(io: Io, config: Config<'app'>, client: RelayClient, fetch
     fetch,
     signal,
     note,
-    retrying: (attempt, mayRetry) => withRetries(attempt, { ...patience, ...(mayRetry && { mayRetry }) }),
+    endWaiting: () => line.clear(),
+    retrying,
   };
 }

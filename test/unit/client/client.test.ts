@@ -273,6 +273,19 @@ describe('what is no answer of a router', () => {
     }
   });
 
+  test.each([
+    ['120', 120],
+    [new Date(Date.now() + 3_600_000).toUTCString(), expect.closeTo(3600, -2)],
+    [new Date(Date.now() - 3_600_000).toUTCString(), 0],
+    ['soon', undefined],
+  ])('tells when to ask again: Retry-After: %s', async (field, expected) => {
+    await using relay = await withClient((_, response) => {
+      response.writeHead(503, { 'Retry-After': field }).end('busy');
+    });
+    const error = await failureOf(relay.client.requestStream(MAC, 'a'));
+    expect(error).toMatchObject({ details: expected === undefined ? { retryable: true } : { retry_after: expected } });
+  });
+
   test('follows no redirect, and says where it leads', async () => {
     await using relay = await withClient((_, response) => {
       response.writeHead(301, { Location: 'https://elsewhere.example/x' }).end();

@@ -222,9 +222,9 @@ describe('a target that cannot be written', () => {
     expect(await failureOf(checkTarget(join(directory, name)))).toMatchObject({ code: 'output_failed' });
   });
 
-  test('is none where everything is well', async () => {
-    await expect(checkTarget(join(directory, 'out'))).resolves.toBeUndefined();
-    await expect(checkTarget('/dev/null')).resolves.toBeUndefined();
+  test('is none where everything is well, and tells what is written directly', async () => {
+    await expect(checkTarget(join(directory, 'out'))).resolves.toEqual({ isSpecial: false });
+    await expect(checkTarget('/dev/null')).resolves.toEqual({ isSpecial: true });
   });
 
   test('is a loop of links', async () => {

@@ -59,7 +59,20 @@ describe('a failure that may pass', () => {
 
   test('is retried when the router says, within bounds', async () => {
     expect((await run([['overloaded', { retry_after: 7 }]])).pauses).toEqual([7000]);
-    expect((await run([['overloaded', { retry_after: 3600 }]])).pauses).toEqual([30_000]);
+    expect((await run([['overloaded', { retry_after: 3600 }]])).pauses).toEqual([600_000]);
+    const unreachable: [ErrorCode, ErrorDetails] = ['router_unreachable', { retry_after: 7 }];
+    expect((await run([unreachable], { waitMs: 60_000 })).pauses).toEqual([7000]);
+  });
+
+  test('is told with the number of the retry that follows', async () => {
+    const told: unknown[] = [];
+    const onRetry: RetryOptions['onRetry'] = ({ code }, _delayMs, retry) => told.push([code, retry]);
+    await run([['overloaded'], ['connector_offline'], ['draining']], { waitMs: 60_000, onRetry });
+    expect(told).toEqual([
+      ['overloaded', 1],
+      ['connector_offline', undefined],
+      ['draining', 2],
+    ]);
   });
 
   test('is final once bytes are out', async () => {

@@ -1,4 +1,6 @@
-import { EventEmitter } from 'node:events';
+import { execFileSync } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { createReadStream } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -95,7 +97,7 @@ describe.each(['request-sync', 'request-stream', 'request-offload'])('%s', (comm
     const { code, stdout, stderr } = await runApp([command, MAC, 'a'], { router: relay.url });
     expect(code).toBe(0);
     expect(stdout.equals(bytes)).toBe(true);
-    expect(stderr).toContain('trying again');
+    expect(stderr).toMatch(/overloaded; trying again in .* s \(1 of 3\)/);
   });
 
   test.each([
@@ -136,6 +138,22 @@ describe('request-stream', () => {
     const { code, stdout } = await runApp(['request-stream', MAC, 'a'], { router: relay.url });
     expect({ code, stdout: String(stdout) }).toEqual({ code: 1, stdout: 'abc' });
     expect(relay.seen.filter(({ method }) => method === 'POST')).toHaveLength(1);
+  });
+
+  test('does not begin again into a pipe that has got some of it', async () => {
+    const path = join(directory, 'pipe');
+    execFileSync('mkfifo', [path]);
+    const reader = createReadStream(path);
+    await using relay = await serve(({ method }, response) => {
+      if (method === 'GET') return sendProblem(response, 410, 'request_gone');
+      response.writeHead(200, { 'Content-Length': 10 });
+      response.write('abc');
+      reader.once('data', () => response.socket?.resetAndDestroy());
+    });
+    const { code } = await runApp(['request-stream', MAC, 'a', '-o', path], { router: relay.url });
+    expect(code).toBe(1);
+    expect(relay.seen.filter(({ method }) => method === 'POST')).toHaveLength(1);
+    if (!reader.closed) await once(reader, 'close');
   });
 
   test('begins again into a file', async () => {
@@ -244,7 +262,7 @@ describe('request-stream', () => {
     const words = ['request-stream', MAC, 'a', '--retry', '0', '--wait', '1m'];
     const { code, stdout, stderr } = await runApp(words, { router: relay.url });
     expect({ code, stdout: String(stdout) }).toEqual({ code: 0, stdout: 'abc' });
-    expect(stderr).toContain('waiting for it for up to 1 min');
+    expect(stderr).toContain('waiting for the connector for up to 1 min');
   });
 });
 
