@@ -7,13 +7,32 @@ export interface MetricSources {
   pending(): number;
   /** Bytes of datasets held in memory. */
   buffered(): number;
+  /** Bytes of the objects in the store. */
+  stored(): number;
 }
 
-/** The router's metrics in the Prometheus text format. Their names are stable; none carries a MAC address. */
+/** In seconds: what is small takes some hundredths, what is large and far away takes hours. */
+const DURATION_BUCKETS = [0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 14_400];
+const BEGIN_BUCKETS = [0.005, 0.02, 0.1, 0.5, 2, 10, 30, 120, 600];
+
+/** A request as it is counted. */
+interface EndedRequest {
+  readonly pattern: string;
+  /** `ok`, or the code of its error. */
+  readonly code: string;
+  readonly seconds: number;
+  /** When the first bytes came, counted from the request; undefined where none did, or they went elsewhere. */
+  readonly beginSeconds: number | undefined;
+  readonly bytes: number;
+}
+
+/** The router's metrics in the Prometheus text format. `docs/metrics.md` has them; names and labels are
+ * stable, and none carries a MAC address. */
 export class RouterMetrics {
   readonly #registry = new Registry();
   readonly #requests: Counter;
   readonly #durations: Histogram;
+  readonly #beginnings: Histogram;
   readonly #bytes: Counter;
   readonly #linksClosed: Counter;
   readonly #authFailures: Counter;
@@ -31,7 +50,14 @@ export class RouterMetrics {
       name: 'relay_request_duration_seconds',
       help: 'Time from a request to its end',
       labelNames: ['pattern'],
-      buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800],
+      buckets: DURATION_BUCKETS,
+      registers,
+    });
+    this.#beginnings = new Histogram({
+      name: 'relay_request_begin_seconds',
+      help: 'Time from a request of pattern A or B to the first bytes from its connector',
+      labelNames: ['pattern'],
+      buckets: BEGIN_BUCKETS,
       registers,
     });
     this.#bytes = new Counter({
@@ -42,8 +68,8 @@ export class RouterMetrics {
     });
     this.#linksClosed = new Counter({
       name: 'relay_link_closed_total',
-      help: 'Links that have ended, by kind',
-      labelNames: ['kind'],
+      help: 'Links that have ended, by kind and reason',
+      labelNames: ['kind', 'reason'],
       registers,
     });
     this.#authFailures = new Counter({
@@ -63,24 +89,30 @@ export class RouterMetrics {
     this.#gauge('relay_buffered_bytes', 'Bytes of datasets held in memory by pattern A', [], (gauge) =>
       gauge.set(sources.buffered()),
     );
-    this.#gauge('relay_build_info', 'Always 1; the version is its label', ['version'], (gauge) =>
-      gauge.set({ version }, 1),
+    this.#gauge('relay_store_bytes', 'Bytes of the objects that pattern C has in the store', [], (gauge) =>
+      gauge.set(sources.stored()),
+    );
+    this.#gauge('relay_build_info', 'Always 1; the versions are its labels', ['version', 'node'], (gauge) =>
+      gauge.set({ version, node: process.versions.node }, 1),
     );
   }
 
-  /** A request of an app has ended. @param code `ok` or the code of its error. */
-  countRequest(pattern: string, code: string, seconds: number, bytes: number): void {
+  /** A request of an app has ended. */
+  countRequest({ pattern, code, seconds, beginSeconds, bytes }: EndedRequest): void {
     this.#requests.inc({ pattern, code });
     this.#durations.observe({ pattern }, seconds);
+    if (beginSeconds !== undefined) this.#beginnings.observe({ pattern }, beginSeconds);
     this.#bytes.inc({ pattern }, bytes);
   }
 
+  /** A request was refused for its credential. @param reason one of a small, closed set. */
   countAuthFailure(reason: string): void {
     this.#authFailures.inc({ reason });
   }
 
-  countLinkClosed(kind: string): void {
-    this.#linksClosed.inc({ kind });
+  /** A link has ended. @param reason one of a small, closed set. */
+  countLinkClosed(kind: string, reason: string): void {
+    this.#linksClosed.inc({ kind, reason });
   }
 
   /** Everything in the Prometheus text format, and the media type to send it with. */

@@ -42,6 +42,8 @@ export class RequestRecord implements RequestFields {
   readonly keep: boolean;
   readonly tokenId: string | undefined;
   readonly startedAt = performance.now();
+  /** When the connector began to answer, on the same clock. */
+  beganAt: number | undefined;
   /** What is known so far; asked anew each time, so that transfers need not report every piece. */
   progress: () => Progress = () => ({ bytesDone: 0 });
   /** Makes a fresh URL for the offloaded object, for an app that reaches the router by this base. */
@@ -82,7 +84,9 @@ export class RequestRecord implements RequestFields {
   }
 
   run(): void {
-    if (this.#state === 'waiting') this.#state = 'running';
+    if (this.#state !== 'waiting') return;
+    this.#state = 'running';
+    this.beganAt = performance.now();
   }
 
   succeed(): void {

@@ -20,7 +20,7 @@ import { Dispatcher } from './dispatcher.ts';
 import { Drain, drainingError } from './drain.ts';
 import { LinkExpiry } from './links/expiry.ts';
 import { readHello } from './links/hello.ts';
-import type { Link, LinkEvents } from './links/link.ts';
+import type { LinkEvents } from './links/link.ts';
 import { SseLinks } from './links/sse.ts';
 import { WebSocketLinks } from './links/websocket.ts';
 import { OffloadStore } from './offload-store.ts';
@@ -70,6 +70,7 @@ export class Router {
       connectors: () => registry.count(),
       pending: () => dispatcher.size,
       buffered: () => budget.used,
+      stored: () => store?.index.totalBytes ?? 0,
     });
     const offloads = new Offloads(
       store && {
@@ -120,8 +121,8 @@ export class Router {
       heartbeatTimeoutMs: options.heartbeatTimeoutMs,
       alive: (link) => registry.touch(link),
       draining: (link) => registry.drain(link),
-      closed: (link: Link, reason: string) => {
-        metrics.countLinkClosed(link.kind);
+      closed: (link, end, reason) => {
+        metrics.countLinkClosed(link.kind, end);
         registry.disconnect(link, reason);
       },
     };
@@ -317,7 +318,10 @@ export class Router {
     const ms = Math.round(performance.now() - record.startedAt);
     const bytes = record.progress().bytesDone;
     const code = record.error?.code ?? 'ok';
-    metrics.countRequest(record.kind, code, ms / 1000, bytes);
+    const isPassedOn = record.kind === 'sync' || record.kind === 'stream';
+    const beginSeconds =
+      isPassedOn && record.beganAt !== undefined ? (record.beganAt - record.startedAt) / 1000 : undefined;
+    metrics.countRequest({ pattern: record.kind, code, seconds: ms / 1000, beginSeconds, bytes });
     this.#drain.changed();
     const line = {
       request_id: record.id,

@@ -88,6 +88,11 @@ export class ObjectIndex {
     return this.#read('SELECT * FROM objects WHERE key = ?', key)[0];
   }
 
+  /** Bytes of all objects together. */
+  get totalBytes(): number {
+    return Number(this.#run(() => this.#prepare('SELECT coalesce(sum(size), 0) AS total FROM objects').get())?.total);
+  }
+
   /** Adds an object, or replaces what is known of it. */
   add(object: NewObject): void {
     const { createdAt = new Date(), lastUsedAt = createdAt } = object;

@@ -39,12 +39,12 @@ test('a rolling restart under load loses no request that is made with --retry', 
 
   // Apps that ask one after the other, all the time, in all patterns of both nodes.
   const results: (RunResult & { what: string; isWhole: boolean; startedAt: number })[] = [];
-  let isLast = false;
+  const enough = new AbortController();
   const out = await makeTempDir();
   await using _out = out;
   const served = NODES.map(() => Promise.withResolvers<void>());
   const work = NODES.map(async ([, mac], worker) => {
-    for (let round = 0; !isLast; round++) {
+    for (let round = 0; !enough.signal.aborted; round++) {
       const pattern = PATTERNS[round % PATTERNS.length] as string;
       const target = join(out.path, `${worker}-${round}`);
       const startedAt = performance.now();
@@ -92,7 +92,7 @@ test('a rolling restart under load loses no request that is made with --retry', 
   expect(first).toMatchObject(NODES.map(() => ({ code: 0 })));
   for (const [, mac] of NODES) await fresh.logged(({ msg, mac: of }) => msg === 'connector online' && of === mac);
   for (const [, mac] of NODES) await fresh.logged(({ msg, mac: of }) => msg === 'request done' && of === mac);
-  isLast = true;
+  enough.abort();
   await Promise.all(work);
 
   const lost = results.filter(({ isWhole }) => !isWhole).map(({ what, code, stderr }) => ({ what, code, stderr }));

@@ -1,4 +1,5 @@
 import type { Capability } from '../../protocol/capabilities.ts';
+import { CLOSE } from '../../protocol/close-codes.ts';
 import type { Command, Receiving } from '../../protocol/commands.ts';
 import type { Mac } from '../../protocol/mac.ts';
 import type { Grant } from '../access/grant.ts';
@@ -36,6 +37,18 @@ export interface Link {
   terminate(): void;
 }
 
+/**
+ * Why a link ended: the router sent it away (`replaced`, `unauthorised`, `draining`), heard nothing (`silent`) or was not
+ * read (`stalled`); its connector took leave (`closed`), or was gone without a word (`lost`), as on SSE it always is.
+ */
+export type LinkEnd = 'replaced' | 'unauthorised' | 'draining' | 'silent' | 'stalled' | 'closed' | 'lost';
+
+/** Why a link ends that the router closes with this code. */
+export function toLinkEnd(code: number): LinkEnd {
+  if (code === CLOSE.replaced) return 'replaced';
+  return code === CLOSE.notAuthorised ? 'unauthorised' : 'draining';
+}
+
 /** What a link tells its owner. */
 export interface LinkEvents {
   /** The peer gave a sign of life. */
@@ -43,7 +56,7 @@ export interface LinkEvents {
   /** The peer takes no more commands. */
   draining(link: Link): void;
   /** The link is gone, for whatever reason; called exactly once. */
-  closed(link: Link, reason: string): void;
+  closed(link: Link, end: LinkEnd, reason: string): void;
 }
 
 /** Most bytes that may wait for a peer that does not read before its link is ended. */

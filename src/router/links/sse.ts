@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Command, encodeCommand, type Receiving } from '../../protocol/commands.ts';
 import { HEADER } from '../../protocol/headers.ts';
-import { type Hello, type Link, type LinkEvents, MAX_UNSENT_BYTES } from './link.ts';
+import { type Hello, type Link, type LinkEnd, type LinkEvents, MAX_UNSENT_BYTES, toLinkEnd } from './link.ts';
 
 interface SseLinksOptions extends LinkEvents {
   readonly heartbeatIntervalMs: number;
@@ -31,7 +31,7 @@ export class SseLink implements Link {
   readonly #options: SseLinksOptions;
   readonly #keepAlive: NodeJS.Timeout;
   readonly #deadline: NodeJS.Timeout | undefined;
-  #closeReason: string | undefined;
+  #end: { readonly end: LinkEnd; readonly reason: string } | undefined;
   #eventId = 0;
 
   constructor(request: IncomingMessage, response: ServerResponse, hello: Hello, options: SseLinksOptions) {
@@ -49,7 +49,7 @@ export class SseLink implements Link {
     this.#keepAlive = setInterval(() => response.write(': keep-alive\n\n'), options.heartbeatIntervalMs);
     if (hello.capabilities.has('heartbeat')) {
       this.#deadline = setTimeout(() => {
-        this.#closeReason ??= `no heartbeat for ${options.heartbeatTimeoutMs} ms`;
+        this.#end ??= { end: 'silent', reason: `no heartbeat for ${options.heartbeatTimeoutMs} ms` };
         this.terminate();
       }, options.heartbeatTimeoutMs);
     }
@@ -59,7 +59,8 @@ export class SseLink implements Link {
     response.on('close', () => {
       clearInterval(this.#keepAlive);
       clearTimeout(this.#deadline);
-      options.closed(this, this.#closeReason ?? 'closed by the connector');
+      const { end, reason } = this.#end ?? { end: 'lost', reason: 'closed by the connector' };
+      options.closed(this, end, reason);
     });
   }
 
@@ -73,7 +74,7 @@ export class SseLink implements Link {
   send(message: Command | Receiving): boolean {
     if (this.#response.destroyed || this.#response.writableEnded) return false;
     if (this.#response.writableLength > MAX_UNSENT_BYTES) {
-      this.#closeReason ??= 'the connector does not read its commands';
+      this.#end ??= { end: 'stalled', reason: 'the connector does not read its commands' };
       this.terminate();
       return false;
     }
@@ -82,7 +83,7 @@ export class SseLink implements Link {
   }
 
   close(code: number, reason: string): void {
-    this.#closeReason ??= reason;
+    this.#end ??= { end: toLinkEnd(code), reason };
     this.#response.end(`event: close\ndata: ${JSON.stringify({ code, reason })}\n\n`);
     // A peer that does not read the end must not hold the socket.
     setTimeout(() => this.#response.destroy(), 2000).unref();

@@ -7,7 +7,7 @@ import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
 import { SUBPROTOCOL } from '../../protocol/version.ts';
-import { type Hello, type Link, type LinkEvents, MAX_UNSENT_BYTES } from './link.ts';
+import { type Hello, type Link, type LinkEnd, type LinkEvents, MAX_UNSENT_BYTES, toLinkEnd } from './link.ts';
 
 const CLOSE_GRACE_MS = 2000;
 
@@ -68,7 +68,7 @@ class WebSocketLink implements Link {
   readonly #peer: WebSocket;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #deadline: NodeJS.Timeout;
-  #closeReason: string | undefined;
+  #end: { readonly end: LinkEnd; readonly reason: string } | undefined;
 
   constructor(id: string, peer: WebSocket, hello: Hello, options: WebSocketLinksOptions) {
     this.id = id;
@@ -76,7 +76,7 @@ class WebSocketLink implements Link {
     this.#peer = peer;
     this.#heartbeat = setInterval(() => peer.ping(), options.heartbeatIntervalMs);
     this.#deadline = setTimeout(() => {
-      this.#closeReason ??= `nothing heard for ${options.heartbeatTimeoutMs} ms`;
+      this.#end ??= { end: 'silent', reason: `nothing heard for ${options.heartbeatTimeoutMs} ms` };
       peer.terminate();
     }, options.heartbeatTimeoutMs);
     const alive = (): void => {
@@ -92,22 +92,21 @@ class WebSocketLink implements Link {
       if (incoming.ok && incoming.value.kind === 'event' && incoming.value.event === 'draining') options.draining(this);
     });
     peer.on('error', (error) => {
-      this.#closeReason ??= error.message;
+      this.#end ??= { end: 'lost', reason: error.message };
     });
     peer.on('close', (code, reason) => {
       clearInterval(this.#heartbeat);
       clearTimeout(this.#deadline);
-      options.closed(
-        this,
-        this.#closeReason ?? `closed by the connector (${code}${reason.length > 0 ? ` ${reason.toString()}` : ''})`,
-      );
+      const words = `closed by the connector (${code}${reason.length > 0 ? ` ${reason.toString()}` : ''})`;
+      const { end, reason: why } = this.#end ?? { end: code === 1006 ? 'lost' : 'closed', reason: words };
+      options.closed(this, end, why);
     });
   }
 
   send(message: Command | Receiving): boolean {
     if (this.#peer.readyState !== WebSocket.OPEN) return false;
     if (this.#peer.bufferedAmount > MAX_UNSENT_BYTES) {
-      this.#closeReason ??= 'the connector does not read its commands';
+      this.#end ??= { end: 'stalled', reason: 'the connector does not read its commands' };
       this.#peer.terminate();
       return false;
     }
@@ -116,7 +115,7 @@ class WebSocketLink implements Link {
   }
 
   close(code: number, reason: string): void {
-    this.#closeReason ??= reason;
+    this.#end ??= { end: toLinkEnd(code), reason };
     this.#peer.close(code, reason);
     setTimeout(() => this.#peer.terminate(), CLOSE_GRACE_MS).unref();
   }

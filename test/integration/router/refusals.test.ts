@@ -212,6 +212,29 @@ describe('refusals', () => {
     expect((await closed)[0]).toBe(4002);
   });
 
+  test.each([
+    ['closed', (node: PlainConnector) => node.socket.close(1000)],
+    ['lost', (node: PlainConnector) => node.socket.terminate()],
+  ])('counts why links ended: %s', async (reason, end) => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    await using newer = await PlainConnector.connect(router.url);
+    end(newer);
+    await once(newer.socket, 'close');
+    if (node.socket.readyState !== node.socket.CLOSED) await once(node.socket, 'close');
+    let text: string;
+    do text = (await call(router.url, 'GET', '/metrics')).bytes.toString();
+    while (!text.includes(`relay_link_closed_total{kind="websocket",reason="${reason}"} 1`));
+    expect(text).toContain('relay_link_closed_total{kind="websocket",reason="replaced"} 1');
+  });
+
+  test('counts who was refused', async () => {
+    await using router = await startRouter();
+    expect((await call(router.url, 'GET', '/connectors', { Origin: 'http://evil.example' })).status).toBe(403);
+    const text = (await call(router.url, 'GET', '/metrics')).bytes.toString();
+    expect(text).toMatch(/^relay_auth_failures_total\{reason="forbidden"\} 1$/m);
+  });
+
   test('serves metrics that name no MAC', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url);
@@ -221,6 +244,9 @@ describe('refusals', () => {
     const text = (await call(router.url, 'GET', '/metrics')).bytes.toString();
     expect(text).toMatch(/^relay_requests_total\{pattern="sync",code="ok"\} 1$/m);
     expect(text).toMatch(/^relay_connectors\{state="online"\} 1$/m);
+    expect(text).toMatch(/^relay_request_begin_seconds_count\{pattern="sync"\} 1$/m);
+    expect(text).toMatch(/^relay_build_info\{version="0.0.0-test",node="[\d.]+"\} 1$/m);
+    expect(text).toMatch(/^relay_store_bytes 0$/m);
     expect(text).not.toContain(MAC);
   });
 });

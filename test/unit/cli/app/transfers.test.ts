@@ -1,10 +1,11 @@
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import {
   digestOf,
@@ -142,7 +143,7 @@ describe('request-stream', () => {
 
   test('does not begin again into a pipe that has got some of it', async () => {
     const path = join(directory, 'pipe');
-    execFileSync('mkfifo', [path]);
+    await promisify(execFile)('mkfifo', [path]);
     const reader = createReadStream(path);
     await using relay = await serve(({ method }, response) => {
       if (method === 'GET') return sendProblem(response, 410, 'request_gone');
