@@ -20,8 +20,9 @@ export function connectorCommand({ io, version, completing }: CommandContext): C
     handler: async (args) => {
       const { values: config, sources, warnings } = resolveConfig('connector', flagsOf(args), io.surroundings);
       const ca = readCertificates(config.ca);
-      const { createLogger } = await import('../observability/logger.ts');
-      const logger = createLogger({ role: 'connector', level: config.logLevel, format: config.logFormat });
+      const { openLog } = await import('./log.ts');
+      using log = openLog('connector', config);
+      const { logger } = log;
       for (const warning of warnings) logger.warn(warning);
       const given = { text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] };
       const token = tokenSource(given, logger);

@@ -20,8 +20,9 @@ export function routerCommand({ io, version, completing }: CommandContext): Comm
         .example('$0 router --store s3://datasets/relay', 'offloading to an S3-compatible store'),
     handler: async (args) => {
       const { values: config, sources, warnings } = resolveConfig('router', flagsOf(args), io.surroundings);
-      const { createLogger } = await import('../observability/logger.ts');
-      const logger = createLogger({ role: 'router', level: config.logLevel, format: config.logFormat });
+      const { openLog } = await import('./log.ts');
+      using log = openLog('router', config);
+      const { logger } = log;
       for (const warning of warnings) logger.warn(warning);
       const storeLocation = await storeLocationOf(config, io.surroundings.cwd);
       const { Router } = await import('../router/router.ts');

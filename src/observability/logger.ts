@@ -1,5 +1,6 @@
 import { type DestinationStream, destination, type Logger, pino } from 'pino';
-import { PinoPretty } from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
+import { LogFile } from './log-file.ts';
 
 export type { Logger };
 
@@ -10,27 +11,34 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 const LOG_FORMATS = ['auto', 'json', 'pretty'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
+/** Lines that standard error does not take are kept up to this, and then dropped. */
+const MAX_UNWRITTEN_BYTES = 1024 * 1024;
+
 export interface LoggerOptions {
   /** The role that speaks, as the `role` member of every line. */
   readonly role: string;
   readonly level: LogLevel;
   readonly format: LogFormat;
+  /** Where the log goes in place of standard error; rotated by size, so many files being kept in all. */
+  readonly file?: { readonly path: string; readonly maxBytes: number; readonly maxFiles: number } | undefined;
 }
 
-/** A structured logger on standard error, with times in RFC 3339. */
-export function createLogger({ role, level, format }: LoggerOptions): Logger {
-  const pretty = format === 'pretty' || (format === 'auto' && process.stderr.isTTY);
-  const stream: DestinationStream = pretty
-    ? PinoPretty({
-        destination: 2,
-        sync: true,
-        colorize: process.stderr.isTTY,
-        translateTime: 'SYS:HH:MM:ss.l',
-        ignore: 'pid,hostname,role',
-        messageFormat: `${role}: {msg}`,
-      })
-    : destination({ dest: 2, sync: true });
-  return pino(
+/** A logger with what it writes to. */
+export interface Log extends Disposable {
+  readonly logger: Logger;
+}
+
+/** A structured logger with times in RFC 3339, on standard error or in a file. Every line is out when its call returns. */
+export function createLog({ role, level, format, file }: LoggerOptions): Log {
+  const isTerminal = file === undefined && process.stderr.isTTY;
+  const stderr = destination({ dest: 2, sync: true, maxLength: MAX_UNWRITTEN_BYTES });
+  // A log that nobody can take (a full disk, a pipe that was closed) is no reason to stop working.
+  stderr.on('error', () => {});
+  const target = file === undefined ? undefined : new LogFile({ ...file, fallback: (line) => void stderr.write(line) });
+  const plain: DestinationStream = target ?? stderr;
+  const isPretty = format === 'pretty' || (format === 'auto' && isTerminal);
+  const stream = isPretty ? prettify(plain, role, isTerminal) : plain;
+  const logger = pino(
     {
       level,
       base: { role },
@@ -39,6 +47,17 @@ export function createLogger({ role, level, format }: LoggerOptions): Logger {
     },
     stream,
   );
+  return { logger, [Symbol.dispose]: () => target?.close() };
+}
+
+function prettify(plain: DestinationStream, role: string, colorize: boolean): DestinationStream {
+  const format = prettyFactory({
+    colorize,
+    translateTime: 'SYS:HH:MM:ss.l',
+    ignore: 'pid,hostname,role',
+    messageFormat: `${role}: {msg}`,
+  });
+  return { write: (line) => plain.write(format(line)) };
 }
 
 /** A logger that says nothing. */

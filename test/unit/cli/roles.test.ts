@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,15 @@ import { FakeIo } from './fake-io.ts';
 
 const work = mkdtempSync(join(tmpdir(), 'relay-cli-'));
 afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+/** What a link points to; nothing where it is gone. */
+function readlink(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
 
 /** Ends once a command that runs until a signal hears them. */
 async function listens(io: FakeIo): Promise<void> {
@@ -27,6 +36,26 @@ describe('roles in process', () => {
     io.signals.emit('SIGTERM');
     expect(await router).toBe(0);
     expect([io.out, io.err]).toEqual(['', '']);
+  });
+
+  test.each([
+    ['json', /^\{"level":"info".*"role":"router".*"msg":"router listening on http/m],
+    ['pretty', /INFO: router: router listening on http/],
+    ['auto', /^\{"level":"info"/m],
+  ])('a router logs to a file, in the form %s', async (format, expected) => {
+    const io = new FakeIo();
+    const file = join(work, `${format}.log`);
+    const words = ['--state-dir', join(work, `state-${format}`), '--log-file', file, '--log-format', format];
+    const router = main(['router', '--port', '0', ...words], io);
+    await listens(io);
+    io.signals.emit('SIGTERM');
+    expect(await router).toBe(0);
+    expect(readFileSync(file, 'utf8')).toMatch(expected);
+    expect(readFileSync(file, 'utf8')).toMatch(/router closed/);
+    if (existsSync('/proc/self/fd')) {
+      const open = readdirSync('/proc/self/fd').map((fd) => readlink(`/proc/self/fd/${fd}`));
+      expect(open).not.toContain(file);
+    }
   });
 
   test('a connector goes on trying where there is no router and, on SIGTERM, ends with 0', async () => {
