@@ -4,6 +4,7 @@ import { fromProblem } from '../http/problem.ts';
 import { decodeValue, unwrap } from '../protocol/codec.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
+import { parseTraceparent } from '../protocol/trace-context.ts';
 
 /** `fetch` as the platform has it, or one that behaves so. */
 export type Fetch = typeof globalThis.fetch;
@@ -18,6 +19,8 @@ export interface TransportOptions {
   readonly token?: string | undefined;
   /** Value of `User-Agent`, where the platform lets it be set. */
   readonly userAgent?: string | undefined;
+  /** The trace that the requests are a part of (W3C Trace Context); what is no `traceparent` is not sent. */
+  readonly traceparent?: string | undefined;
   /** Send the token over plain HTTP to other machines as well. Default false. */
   readonly allowHttp?: boolean | undefined;
 }
@@ -44,7 +47,8 @@ export class Transport {
   readonly #headers: Readonly<Record<string, string>>;
 
   /** @throws {RelayError} usage when the base URL is none, or the token would travel in the clear. */
-  constructor({ baseUrl, fetch, token, userAgent, allowHttp = false }: TransportOptions) {
+  constructor({ baseUrl, fetch, token, userAgent, traceparent, allowHttp = false }: TransportOptions) {
+    const trace = parseTraceparent(traceparent);
     this.baseUrl = readBaseUrl(baseUrl);
     if (
       token !== undefined &&
@@ -61,6 +65,7 @@ export class Transport {
     this.#headers = {
       ...(token !== undefined && { Authorization: `Bearer ${token}` }),
       ...(userAgent !== undefined && { 'User-Agent': userAgent }),
+      ...(trace !== undefined && { [HEADER.traceparent]: trace }),
     };
   }
 

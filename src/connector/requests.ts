@@ -1,4 +1,5 @@
 import type { Logger } from '../observability/logger.ts';
+import { withTrace } from '../observability/trace.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Incoming } from '../protocol/commands.ts';
 import { Lane } from './lane.ts';
@@ -111,9 +112,12 @@ export class Requests {
       logger: this.#options.logger.child({ request_id: id }),
       receivedAt: this.#options.clock.now(),
     };
-    job.logger.info(describeCommand(command), 'command received');
-    this.#jobs.set(id, job);
-    lane.add(job);
+    // What is done for it, its turn included, is a part of the trace that it came with.
+    withTrace(command.traceparent, () => {
+      job.logger.info(describeCommand(command), 'command received');
+      this.#jobs.set(id, job);
+      lane.add(job);
+    });
   }
 
   #laneOf({ command }: RequestCommand): Lane<Job> {
@@ -134,7 +138,7 @@ export class Requests {
 
   /** Answers one command, whatever happens. Never rejects. */
   async #run(job: Job): Promise<void> {
-    await this.#answer(job);
+    await withTrace(job.command.traceparent, () => this.#answer(job));
     const { request_id: id } = job.command;
     if (this.#jobs.get(id) === job) this.#jobs.delete(id);
   }

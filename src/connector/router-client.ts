@@ -6,6 +6,7 @@ import {
   type Receipt,
   type Result,
 } from '../protocol/answers.ts';
+import { currentTrace } from '../observability/trace.ts';
 import { decodeValue, unwrap } from '../protocol/codec.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
@@ -128,6 +129,7 @@ export class RouterClient {
         headers: {
           ...this.#options.authorization.headers(),
           ...post.headers,
+          ...traceHeader(),
           [HEADER.requestId]: post.requestId,
           'Content-Length': String(post.length),
         },
@@ -171,6 +173,7 @@ export class RouterClient {
         headers: {
           ...this.#options.authorization.headers(),
           ...headers,
+          ...traceHeader(),
           ...(body !== '' && { 'Content-Type': 'application/json' }),
           'Content-Length': String(Buffer.byteLength(body)),
         },
@@ -180,6 +183,12 @@ export class RouterClient {
       }),
     );
   }
+}
+
+/** The trace of the command that is being answered. */
+function traceHeader(): Record<string, string> {
+  const trace = currentTrace();
+  return trace === undefined ? {} : { [HEADER.traceparent]: trace };
 }
 
 /** The URL of `path` below a router's base, which may have a path prefix. */

@@ -1,6 +1,8 @@
 import { type DestinationStream, destination, type Logger, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { traceIdOf } from '../protocol/trace-context.ts';
 import { LogFile } from './log-file.ts';
+import { currentTrace } from './trace.ts';
 
 export type { Logger };
 
@@ -42,6 +44,10 @@ export function createLog({ role, level, format, file }: LoggerOptions): Log {
     {
       level,
       base: { role },
+      mixin: () => {
+        const trace = currentTrace();
+        return trace === undefined ? {} : { trace_id: traceIdOf(trace) };
+      },
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
     },

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { decodeJson, type Decoded, undecodable } from './codec.ts';
 import { RelayError } from './errors.ts';
-import { byteCount, datasetName, etag, httpUrl, requestId, timestamp } from './fields.ts';
+import { byteCount, datasetName, etag, httpUrl, requestId, timestamp, traceparent } from './fields.ts';
 import { MAX_FRAME_BYTES, MAX_LIST_LIMIT } from './limits.ts';
 import { isRequestId } from './request-id.ts';
 
@@ -17,7 +17,9 @@ export type SignedRequest = z.infer<typeof signedRequest>;
 const uploadTarget = signedRequest.extend({ download_url: httpUrl, expires_at: timestamp });
 export type UploadTarget = z.infer<typeof uploadTarget>;
 
-const addressed = { request_id: requestId, dataset_name: datasetName };
+/** What every command that asks for an answer has. */
+const identified = { request_id: requestId, traceparent };
+const addressed = { ...identified, dataset_name: datasetName };
 
 /** The dataset as it must be (`if_match`), the part that is wanted, and whether its digest is. */
 const selection = {
@@ -45,7 +47,7 @@ const stat = z.object({ command: z.literal('stat'), ...addressed });
 const digest = z.object({ command: z.literal('digest'), ...addressed, if_match: etag.optional() });
 const list = z.object({
   command: z.literal('list'),
-  request_id: requestId,
+  ...identified,
   limit: z.number().int().min(1).max(MAX_LIST_LIMIT),
   /** Names after this one, in order of code units. */
   cursor: z.string().optional(),

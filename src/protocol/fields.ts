@@ -3,6 +3,7 @@ import { parseDatasetName } from './dataset-name.ts';
 import { RelayError } from './errors.ts';
 import { parseMac } from './mac.ts';
 import { isRequestId } from './request-id.ts';
+import { parseTraceparent } from './trace-context.ts';
 
 /** Turns a parser that returns a value or a RelayError into a schema. */
 function parsed<T>(parse: (text: string) => T | RelayError) {
@@ -41,6 +42,13 @@ export const timestamp = z.iso.datetime({ offset: true });
 
 /** http or https. */
 export const httpUrl = z.string().max(8192).refine(isHttpUrl, 'is not an http(s) URL');
+
+/** A `traceparent`; one that is none is left out rather than refused, since nothing depends on it. */
+export const traceparent = z
+  .string()
+  .transform((text) => parseTraceparent(text))
+  .optional()
+  .catch(undefined);
 
 export const encoding = z.enum(['utf8', 'base64']);
 

@@ -22,6 +22,8 @@ export const HEADER = {
   linkId: 'Relay-Link-Id',
   /** The problem document of a failed HEAD, which has no body to say it in: JSON in ASCII. */
   problem: 'Relay-Problem',
+  /** The trace that a request is a part of (W3C Trace Context). */
+  traceparent: 'traceparent',
   wantReprDigest: 'Want-Repr-Digest',
   reprDigest: 'Repr-Digest',
 } as const;

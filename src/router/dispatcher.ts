@@ -1,3 +1,5 @@
+import { currentTrace } from '../observability/trace.ts';
+import type { Command } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Mac } from '../protocol/mac.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -46,7 +48,8 @@ export class Dispatcher implements RegistryListener {
 
   /** Sends a command, or keeps it until its connector is back. Fails at once when it is not expected back. */
   submit(options: ExchangeOptions): Exchange {
-    const exchange = new Exchange(options, (ended) => this.#forget(ended));
+    const traceparent = options.traceparent ?? currentTrace();
+    const exchange = new Exchange({ ...options, traceparent }, (ended) => this.#forget(ended));
     this.#live.set(exchange.id, exchange);
     const sameMac = this.#byMac.get(exchange.mac);
     if (sameMac === undefined) this.#byMac.set(exchange.mac, new Set([exchange]));
@@ -142,14 +145,14 @@ export class Dispatcher implements RegistryListener {
         command.then(
           (made) => {
             // A link that went down meanwhile has put the exchange to waiting for the next one.
-            if (!exchange.ended && exchange.link === link) link.send(made);
+            if (!exchange.ended && exchange.link === link) link.send(traced(made, exchange));
           },
           (error: unknown) => {
             if (exchange.link === link) exchange.fail(RelayError.from(error));
           },
         );
       } else {
-        if (!link.send(command)) return false;
+        if (!link.send(traced(command, exchange))) return false;
         exchange.markSent(link);
       }
     } catch (error) {
@@ -200,4 +203,9 @@ export class Dispatcher implements RegistryListener {
     }
     this.#options.onEnd?.();
   }
+}
+
+/** The command with the trace that it belongs to, where there is one. */
+function traced(command: Command, { options: { traceparent } }: Exchange): Command {
+  return traceparent === undefined ? command : ({ ...command, traceparent } as Command);
 }

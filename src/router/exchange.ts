@@ -2,6 +2,7 @@ import type { OffloadProgress, PartsGrant, PartsRequest, Receipt, Result } from 
 import type { Command, CommandName } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Mac } from '../protocol/mac.ts';
+import type { Traceparent } from '../protocol/trace-context.ts';
 import type { Link } from './links/link.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -21,6 +22,8 @@ export interface ExchangeOptions {
   readonly id: string;
   readonly mac: Mac;
   readonly name: CommandName;
+  /** The trace of the request that it is for; by default the one that it is submitted in. */
+  readonly traceparent?: Traceparent | undefined;
   /** Makes the command for the link that it will leave by. */
   readonly command: (link: Link) => Command | Promise<Command>;
   readonly answer: Answer;

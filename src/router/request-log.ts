@@ -1,5 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import { toProblem } from '../http/problem.ts';
+import { currentTrace } from '../observability/trace.ts';
 import type { RequestState, RequestStatus } from '../protocol/app.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { DatasetName } from '../protocol/dataset-name.ts';
@@ -42,6 +43,8 @@ export class RequestRecord implements RequestFields {
   readonly keep: boolean;
   readonly tokenId: string | undefined;
   readonly startedAt = performance.now();
+  /** Of the trace that its app made it in. */
+  readonly traceparent = currentTrace();
   /** When the connector began to answer, on the same clock. */
   beganAt: number | undefined;
   /** What is known so far; asked anew each time, so that transfers need not report every piece. */

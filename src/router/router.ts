@@ -5,10 +5,12 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
 import { RouterMetrics } from '../observability/metrics.ts';
+import { withTrace } from '../observability/trace.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { parseMac } from '../protocol/mac.ts';
 import { createRequestId } from '../protocol/request-id.ts';
+import { parseTraceparent, traceIdOf } from '../protocol/trace-context.ts';
 import { Access } from './access/access.ts';
 import { CHALLENGES } from './access/credential.ts';
 import type { Grant } from './access/grant.ts';
@@ -161,7 +163,11 @@ export class Router {
         port: options.port,
         tls: options.tls,
         logger: options.logger,
-        onRequest: (request, response) => void router.#handle(request, response),
+        onRequest: (request, response) => {
+          const { traceparent } = request.headers;
+          const trace = typeof traceparent === 'string' ? parseTraceparent(traceparent) : undefined;
+          withTrace(trace, () => void router.#handle(request, response));
+        },
         onUpgrade: (request, socket, head) => void router.#upgrade(request, socket, head),
       });
     } catch (error) {
@@ -332,6 +338,7 @@ export class Router {
       code,
       bytes,
       ms,
+      ...(record.traceparent !== undefined && { trace_id: traceIdOf(record.traceparent) }),
     };
     if (record.error === undefined) options.logger.info(line, 'request done');
     else options.logger.warn({ ...line, detail: record.error.message }, 'request failed');

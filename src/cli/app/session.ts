@@ -1,6 +1,7 @@
 import type { Config } from '../../config/options.ts';
 import { resolveConfig } from '../../config/resolve.ts';
 import { type Fetch, RelayClient, RelayError } from '../../index.ts';
+import { parseTraceparent } from '../../protocol/trace-context.ts';
 import { readCertificates } from '../certificates.ts';
 import { tokenSource } from '../credentials.ts';
 import { flagsOf } from '../flags.ts';
@@ -74,9 +75,13 @@ export async function runSession(
       token,
       allowHttp: config.allowHttp,
       userAgent: `relay/${version}`,
+      traceparent: config.traceparent,
     });
     const session = createSession(io, config, client, connections.fetch, stop.signal);
     for (const warning of warnings) session.note(warning);
+    if (config.traceparent !== undefined && parseTraceparent(config.traceparent) === undefined) {
+      session.note(`${JSON.stringify(config.traceparent)} is no traceparent and is not sent`);
+    }
     try {
       await Promise.race([work(session), twice.promise]);
     } catch (thrown) {

@@ -59,6 +59,14 @@ export const GENERAL_OPTIONS = {
     placeholder: 'N',
     summary: 'How many files of --log-file are kept, the current one included',
   },
+  traceparent: {
+    roles: ['app'],
+    kind: 'string',
+    group: 'General',
+    placeholder: 'VALUE',
+    alsoEnv: ['TRACEPARENT'],
+    summary: 'Trace that the requests are a part of (W3C Trace Context), for the logs of all roles',
+  },
   'env-file': {
     roles: ['router', 'connector', 'app', 'token'],
     kind: 'path',

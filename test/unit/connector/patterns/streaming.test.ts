@@ -33,6 +33,20 @@ describe('answering get_dataset_stream', () => {
     complete.reply(200, { request_id: id });
   });
 
+  test('passes the trace of its command on with every POST, and only of its command', async () => {
+    await using scene = await Scene.open({ file: 'content' });
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    for (const expected of [traceparent, undefined]) {
+      const id = scene.command('get_dataset_stream', { traceparent: expected });
+      const chunk = await scene.router.nextPost();
+      await chunk.body();
+      chunk.reply(200, { request_id: id, next_offset: 7 });
+      const complete = await scene.router.nextPost();
+      expect([chunk.header('traceparent'), complete.header('traceparent')]).toEqual([expected, expected]);
+      complete.reply(200, { request_id: id });
+    }
+  });
+
   test('sends the part that was asked for, of the dataset that was asked for', async () => {
     await using scene = await Scene.open({ file: '0123456789' });
     scene.command('stat');
