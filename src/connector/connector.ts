@@ -57,7 +57,8 @@ export class Connector extends EventEmitter<ConnectorEvents> {
   /**
    * Connects and answers commands until `drain`, `close` or the signal; resolves when sockets, files and timers are gone.
    * @throws {RelayError} usage when the data directory cannot be used; unauthorized or forbidden when the router refuses the
-   * token before it ever took it; router_unreachable when there was no link for `giveUpAfterMs`.
+   * token before it ever took it, upgrade_required when it speaks another version of the protocol from the first;
+   * router_unreachable when there was no link for `giveUpAfterMs`.
    */
   run(signal?: AbortSignal): Promise<void> {
     if (this.#run !== undefined) throw new RelayError('usage', 'a connector runs only once');

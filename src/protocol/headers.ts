@@ -10,6 +10,8 @@ export const HEADER = {
   totalSize: 'Relay-Total-Size',
   /** Strong entity tag of the dataset, with its quotes. */
   etag: 'Relay-Etag',
+  /** Versions of the protocol that the connector speaks, `relay.v1, …`, when it opens its link. */
+  protocol: 'Relay-Protocol',
   /** Version of the connector's software, when it opens its link. */
   version: 'Relay-Version',
   /** A name for people, percent-encoded UTF-8. */

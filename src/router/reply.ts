@@ -4,6 +4,7 @@ import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
 import type { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { CHALLENGES } from './access/credential.ts';
+import { SUBPROTOCOL } from '../protocol/version.ts';
 
 /** Answers with JSON. */
 export function sendJson(
@@ -55,6 +56,8 @@ export function sendError(
     ...(request.method === 'HEAD' && { [HEADER.problem]: toAscii(text) }),
     ...(error.code === 'unauthorized' && { 'WWW-Authenticate': [...CHALLENGES] }),
     ...(unread && { Connection: 'close' }),
+    // RFC 9110 §15.5.22: such an answer names what is wanted.
+    ...(error.code === 'upgrade_required' && { Upgrade: SUBPROTOCOL, Connection: 'upgrade, close' }),
     ...headers,
   });
   response.end(text);

@@ -1,5 +1,6 @@
 import { CAPABILITIES, formatCapabilities } from '../../protocol/capabilities.ts';
 import { HEADER } from '../../protocol/headers.ts';
+import { SUBPROTOCOL } from '../../protocol/version.ts';
 
 interface HelloOptions {
   readonly version: string;
@@ -14,6 +15,7 @@ export function formatHello({ version, name, labels, instance }: HelloOptions): 
   const pairs = Object.entries(labels).map(([key, value]) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`);
   return {
     [HEADER.capabilities]: formatCapabilities(CAPABILITIES),
+    [HEADER.protocol]: SUBPROTOCOL,
     [HEADER.version]: version,
     [HEADER.instance]: instance,
     ...(name !== undefined && { [HEADER.name]: encodeURIComponent(name) }),

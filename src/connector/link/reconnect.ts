@@ -38,21 +38,22 @@ interface ReconnectOptions {
 
 /**
  * Keeps a link to the router, one after the other, until the signal aborts; then it closes the last one and resolves.
- * @throws {RelayError} router_unreachable when there was no link for longer than allowed; unauthorized or forbidden when the
- * router refuses the credential before it ever took one. Later refusals are waited out, since a plant is far away.
+ * @throws {RelayError} router_unreachable when there was no link for longer than allowed; unauthorized, forbidden or
+ * upgrade_required when the router refuses credential or version before there ever was one. Later refusals are waited out,
+ * since a plant is far away.
  */
 export async function keepConnected(options: ReconnectOptions, signal: AbortSignal): Promise<void> {
   const { clock, backoff } = options;
   const failures = new FailureLog(options.logger, clock);
   let lostAt = clock.now();
-  let wasAccepted = false;
   let soonUntil = lostAt;
+  let hasBeenUp = false;
   while (!signal.aborted) {
     let pauseMs: number;
     try {
       const opened = await options.connectOnce(signal);
       failures.clear();
-      wasAccepted = true;
+      hasBeenUp = true;
       const openedAt = clock.now();
       const end = await stayConnected(opened, options, signal);
       if (signal.aborted) return;
@@ -63,11 +64,12 @@ export async function keepConnected(options: ReconnectOptions, signal: AbortSign
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof LinkError)) throw error;
+      // Whoever just set it up should hear of it at once; one that has worked waits for the router to be put right.
+      if (error.code !== undefined && isRefusal(error) && !hasBeenUp) {
+        throw new RelayError(error.code, error.message, { cause: error });
+      }
       if (options.giveUpAfterMs !== undefined && clock.now() - lostAt >= options.giveUpAfterMs) {
         throw new RelayError('router_unreachable', error.message, { cause: error });
-      }
-      if (!wasAccepted && (error.code === 'unauthorized' || error.code === 'forbidden')) {
-        throw new RelayError(error.code, error.message, { cause: error });
       }
       const isSoon = error.code === 'draining' || clock.now() < soonUntil;
       const isFinal = isRefusal(error) && !options.hasNewToken();

@@ -2,12 +2,16 @@ import type { IncomingMessage } from 'node:http';
 import { parseCapabilities } from '../../protocol/capabilities.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import type { Mac } from '../../protocol/mac.ts';
+import { checkProtocol } from '../../protocol/version.ts';
 import type { Grant } from '../access/grant.ts';
 import type { Hello } from './link.ts';
 
 const MAX_LABELS = 64;
 
-/** Reads what a connector says of itself from the request that opens its link. What is malformed is left out. */
+/**
+ * Reads what a connector says of itself from the request that opens its link. What is malformed is left out.
+ * @throws {RelayError} upgrade_required when it speaks only other versions of the protocol, by whichever way it says so.
+ */
 export function readHello(
   request: IncomingMessage,
   { mac, query, baseUrl, grant }: { mac: Mac; query: URLSearchParams; baseUrl: string; grant: Grant },
@@ -16,6 +20,10 @@ export function readHello(
     const value = request.headers[name.toLowerCase()];
     return typeof value === 'string' && value !== '' ? value.slice(0, 4096) : null;
   };
+  const subprotocols = request.headers['sec-websocket-protocol'];
+  const refusal =
+    checkProtocol(subprotocols) ?? checkProtocol(header(HEADER.protocol) ?? query.get('protocol') ?? undefined);
+  if (refusal !== undefined) throw refusal;
   return {
     mac,
     capabilities: parseCapabilities(header(HEADER.capabilities) ?? query.get('capabilities')),

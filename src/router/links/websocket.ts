@@ -3,7 +3,6 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocket, WebSocketServer } from 'ws';
 import { type Command, decodeIncoming, encodeCommand, type Receiving } from '../../protocol/commands.ts';
-import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
 import { SUBPROTOCOL } from '../../protocol/version.ts';
@@ -34,7 +33,7 @@ export class WebSocketLinks {
     });
   }
 
-  /** Completes an upgrade. @throws {RelayError} upgrade_required when the peer speaks only other protocol versions. */
+  /** Completes an upgrade of a peer that speaks this version of the protocol. */
   accept(
     request: IncomingMessage & { relayLinkId?: string },
     socket: Duplex,
@@ -42,13 +41,6 @@ export class WebSocketLinks {
     hello: Hello,
     opened: (link: Link) => void,
   ): void {
-    const offered = request.headers['sec-websocket-protocol'];
-    if (offered !== undefined && !offered.split(',').some((word) => word.trim() === SUBPROTOCOL)) {
-      throw new RelayError(
-        'upgrade_required',
-        `this router speaks ${SUBPROTOCOL}, and the connector offers ${offered.slice(0, 64)}`,
-      );
-    }
     request.relayLinkId = randomUUID();
     const id = request.relayLinkId;
     this.#server.handleUpgrade(request, socket, head, (peer) =>

@@ -209,13 +209,50 @@ describe('links', () => {
     expect((await ask(router.url, SYNC).answer).json()).toMatchObject({ code: 'connector_offline' });
   });
 
-  test('refuses another protocol version, and a plain GET where a WebSocket belongs', async () => {
+  test.each([
+    ['relay.v2', /upgrade the router/],
+    ['relay.v0', /upgrade the connector/],
+    ['graphql-ws', /is that a connector/],
+  ])('refuses who speaks only %s on both links, and says what to do', async (offered, words) => {
     await using router = await startRouter();
-    const socket = new WebSocket(`${router.url.replace('http', 'ws')}/connectors/${MAC}/socket`, 'relay.v9');
-    const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage];
-    expect(response.statusCode).toBe(426);
-    socket.on('error', () => {});
-    socket.terminate();
+    const websocket = `${router.url.replace('http', 'ws')}/connectors/${MAC}/socket`;
+    for (const socket of [
+      new WebSocket(websocket, offered),
+      new WebSocket(websocket, { headers: { 'Relay-Protocol': offered } }),
+    ]) {
+      const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage];
+      socket.on('error', () => {});
+      let text = '';
+      for await (const piece of response.setEncoding('utf8')) text += piece as string;
+      expect([response.statusCode, response.headers['content-type']]).toEqual([426, 'application/problem+json']);
+      expect(JSON.parse(text)).toMatchObject({ code: 'upgrade_required', detail: expect.stringMatching(words) });
+    }
+    for (const [query, headers] of [
+      ['', { 'Relay-Protocol': offered }],
+      [`?protocol=${offered}`, {}],
+    ] as const) {
+      const answer = await call(router.url, 'GET', `/connectors/${MAC}/events${query}`, headers);
+      expect([answer.status, answer.headers.upgrade]).toEqual([426, 'relay.v1']);
+      expect(answer.json()).toMatchObject({ code: 'upgrade_required', detail: expect.stringMatching(words) });
+    }
+    expect((await call(router.url, 'GET', '/connectors')).json()).toEqual({ connectors: [] });
+  });
+
+  test('takes who speaks this version among others, or says nothing of it', async () => {
+    await using router = await startRouter();
+    const websocket = `${router.url.replace('http', 'ws')}/connectors/${MAC}/socket`;
+    for (const socket of [
+      new WebSocket(websocket),
+      new WebSocket(websocket, ['relay.v2', 'relay.v1'], { headers: { 'Relay-Protocol': 'relay.v2, relay.v1' } }),
+    ]) {
+      await once(socket, 'open');
+      expect(['', 'relay.v1']).toContain(socket.protocol);
+      socket.terminate();
+    }
+  });
+
+  test('says what is missing where a plain GET meets the WebSocket', async () => {
+    await using router = await startRouter();
     expect((await call(router.url, 'GET', `/connectors/${MAC}/socket`)).status).toBe(400);
   });
 

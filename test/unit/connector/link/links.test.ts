@@ -29,6 +29,7 @@ describe.each(['websocket', 'sse'] as const)('a %s link', (transport) => {
     expect(request.headers).toMatchObject({
       'relay-capabilities':
         'binary, offset, range, multipart, stat, list, digest, cancel, progress, receiving, heartbeat',
+      'relay-protocol': 'relay.v1',
       'relay-version': '1.2.3-test',
       'relay-name': encodeURIComponent('Halle 3 – Süd'),
       'relay-labels': 'site=k%C3%B6ln,a%3Db=c%2Cd',
@@ -124,14 +125,20 @@ describe.each(['websocket', 'sse'] as const)('a %s link', (transport) => {
 });
 
 describe('a WebSocket link', () => {
-  test('that is replaced by a version mismatch is explained', async () => {
-    await using scene = await arrange({
-      upgrade: { status: 426, body: problem('upgrade_required', { detail: 'this router speaks relay.v2' }) },
-    });
-    await using running = RunningConnector.start({ ...scene, transport: 'websocket' });
-    const line = await findLine(running, /another version of the protocol/);
-    expect(line.reason).toBe('the router refused the connection: this router speaks relay.v2');
-  });
+  test.each(['websocket', 'auto'] as const)(
+    'that meets another version ends with its words (%s)',
+    async (transport) => {
+      await using scene = await arrange({
+        upgrade: { status: 426, body: problem('upgrade_required', { detail: 'this router speaks relay.v2' }) },
+      });
+      await using running = RunningConnector.start({ ...scene, transport });
+      await expect(running.done).rejects.toMatchObject({
+        code: 'upgrade_required',
+        message: 'the router refused the connection: this router speaks relay.v2',
+        exitCode: 1,
+      });
+    },
+  );
 
   test.each<[FakeRouterOptions['upgrade'], RegExp]>([
     [{ status: 404 }, /no router answers at this address/],

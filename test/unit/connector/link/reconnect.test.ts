@@ -182,11 +182,17 @@ describe('reconnecting', () => {
   });
 
   test('explains another protocol version and does not hurry', async () => {
-    const { clock, lines } = await play([otherVersion]);
-    expect(clock.pauses).toEqual([30_000]);
+    const { clock, lines } = await play([lives(60_000, { reason: 'restarted' }), otherVersion]);
+    expect(clock.pauses).toEqual([500, 30_000]);
     expect(lines).toContainEqual(
       expect.objectContaining({ level: ERROR, msg: expect.stringContaining('another version of the protocol') }),
     );
+  });
+
+  test('ends where the first router that it meets speaks another version', async () => {
+    const { error, clock } = await play([refused, otherVersion, refused]);
+    expect(error).toMatchObject({ code: 'upgrade_required', message: 'speaks relay.v2' });
+    expect(clock.pauses).toEqual([500]);
   });
 
   test('warns at first and then once a minute', async () => {
