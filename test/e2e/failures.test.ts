@@ -154,7 +154,11 @@ test('exit 1 and 502 for a dataset that the connector may not read', async () =>
   await connector.logged(({ msg }) => msg === 'connected to router');
   for (const command of PATTERNS) {
     const { code, stderr, left } = await request(command, OTHER, 'closed.csv');
-    expect([code, stderr, left]).toEqual([1, expect.stringMatching(/cannot read the dataset "closed.csv" .EACCES./), []]);
+    expect([code, stderr, left]).toEqual([
+      1,
+      expect.stringMatching(/cannot read the dataset "closed.csv" .EACCES./),
+      [],
+    ]);
   }
   const answer = await ask(url, '/datasets/request-stream', { mac: OTHER, dataset: 'closed.csv' }).answer;
   expect([answer.status, answer.json()['code']]).toEqual([502, 'dataset_unreadable']);
