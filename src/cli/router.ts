@@ -81,6 +81,7 @@ function toRouterOptions(
     firstByteTimeoutMs: config.firstByteTimeoutMs,
     silenceTimeoutMs: config.silenceTimeoutMs,
     reconnectWaitMs: config.reconnectWaitMs,
+    resumeWaitMs: config.resumeWaitMs,
     heartbeatIntervalMs: config.heartbeatIntervalMs,
     heartbeatTimeoutMs: config.heartbeatTimeoutMs,
     drainDelayMs: config.drainDelayMs,

@@ -10,7 +10,7 @@ import type { Registry, RegistryListener } from './registry.ts';
 /** How many ended exchanges are remembered, so that a POST sent again gets its first reply. */
 const MAX_ENDED = 10_000;
 
-/** How long a transfer may stand still without a link before it is given up, in ms: the node is probably gone. */
+/** How long a transfer that cannot go on may stand still without a link, in ms: its last body may have been read already. */
 const ORPHAN_TIMEOUT_MS = 5000;
 
 /** What is remembered of an exchange that has ended; not what it held for its answer. */
@@ -20,6 +20,8 @@ export interface DispatcherOptions {
   readonly registry: Registry;
   /** How long a command waits for a connector that was seen lately, in ms. */
   readonly reconnectWaitMs: number;
+  /** How long a transfer that broke off waits for its connector to come back and go on, in ms. */
+  readonly resumeWaitMs: number;
   readonly logger: Logger;
   /** An exchange has ended. */
   readonly onEnd?: () => void;
@@ -95,14 +97,13 @@ export class Dispatcher implements RegistryListener {
       // What was said down the old link may be lost.
       if (exchange.arriving > 0) this.sayReceiving(exchange);
       if (exchange.state === 'waiting') this.#send(exchange, link);
-      else if (exchange.state === 'sent') {
+      else if (exchange.answer.transfer?.isBegun === true) {
+        // A body that arrives is left alone, whatever became of the link.
+        if (exchange.arriving === 0) this.#goOn(exchange, link);
+      } else if (exchange.state === 'sent') {
         // Written to a link that is gone, and nothing came of it: maybe it was never read.
         if (exchange.options.resend === 'always' || link.hello.capabilities.has('offset')) this.#send(exchange, link);
-        else if (exchange.arriving === 0) {
-          exchange.fail(
-            new RelayError('connector_failed', 'the connector reconnected, and the request was lost with its old link'),
-          );
-        }
+        else if (exchange.arriving === 0) exchange.fail(lost());
       }
     }
   }
@@ -117,18 +118,38 @@ export class Dispatcher implements RegistryListener {
     }
   }
 
-  /** Nothing arrives for this exchange and its connector has no link: it gets a short time to show itself. */
+  /** Nothing arrives for this exchange and its connector has no link: it gets some time to come back. */
   orphan(exchange: Exchange): void {
-    if (exchange.ended || exchange.answer.transfer === undefined) return;
-    exchange.setDeadline(
-      ORPHAN_TIMEOUT_MS,
-      () => new RelayError('connector_failed', 'the connector broke off and lost its connection'),
-    );
+    const { transfer } = exchange.answer;
+    if (exchange.ended || transfer === undefined) return;
+    const waitMs = transfer.resumption === undefined ? ORPHAN_TIMEOUT_MS : this.#options.resumeWaitMs;
+    exchange.setDeadline(waitMs, () => brokeOff(exchange));
   }
 
   /** A body of the connector's ended early, in an exchange that may still go on. */
   bodyBroke(exchange: Exchange): void {
-    if (exchange.arriving === 0 && this.#registry.findLinkOf(exchange.mac) === undefined) this.orphan(exchange);
+    if (exchange.ended || exchange.arriving > 0) return;
+    const link = this.#registry.findLinkOf(exchange.mac);
+    if (link === undefined) this.orphan(exchange);
+    else this.#goOn(exchange, link);
+  }
+
+  /** An answer stands still, and there is a link: by the process that gave it so far, or by one that has to take over. */
+  #goOn(exchange: Exchange, link: Link): void {
+    const { transfer } = exchange.answer;
+    if (exchange.ended || transfer?.isBegun !== true) return;
+    if (isSameProcess(exchange.link, link)) {
+      // It knows where it was and sends on by itself.
+      exchange.link = link;
+      exchange.markAnswering();
+    } else if (transfer.resumption !== undefined && link.hello.capabilities.has('offset')) {
+      const { offset } = transfer.resumption;
+      this.#options.logger.info(
+        { request_id: exchange.id, mac: exchange.mac, offset },
+        'the connector is asked to go on',
+      );
+      this.#send(exchange, link);
+    } else exchange.fail(lost());
   }
 
   /** Tells the connector that a body of this exchange has begun to arrive, where it wants to know. */
@@ -209,3 +230,13 @@ export class Dispatcher implements RegistryListener {
 function traced(command: Command, { options: { traceparent } }: Exchange): Command {
   return traceparent === undefined ? command : ({ ...command, traceparent } as Command);
 }
+
+/** Whether two links are of one process, which says so; without that nobody knows, and it counts as another. */
+const isSameProcess = (earlier: Link | undefined, later: Link): boolean =>
+  earlier === later || (later.hello.instance !== null && earlier?.hello.instance === later.hello.instance);
+
+const brokeOff = ({ mac }: Exchange): RelayError =>
+  new RelayError('connector_failed', `the connector ${mac} broke off and did not come back in time`);
+
+const lost = (): RelayError =>
+  new RelayError('connector_failed', 'the connector reconnected, and the request was lost with its old link');

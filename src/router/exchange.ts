@@ -173,7 +173,9 @@ export class Exchange {
   failByConnector(error: RelayError): void {
     if (this.ended) return;
     this.failedByConnector = true;
-    this.fail(error);
+    // Whoever was to go on with a dataset found another one: that condition was the router's, not the app's.
+    const isOurs = error.code === 'precondition_failed' && this.answer.transfer?.isBegun === true;
+    this.fail(isOurs ? new RelayError('dataset_changed', error.message, { cause: error }) : error);
   }
 
   #end(state: 'succeeded' | 'failed'): void {

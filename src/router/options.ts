@@ -43,6 +43,8 @@ export interface RouterOptions {
   readonly silenceTimeoutMs: number;
   /** How long a request waits for a connector that was seen lately. */
   readonly reconnectWaitMs: number;
+  /** How long a transfer that broke off waits for its connector to come back and go on. */
+  readonly resumeWaitMs: number;
   readonly heartbeatIntervalMs: number;
   /** A link on which nothing was heard for this long is taken for dead. */
   readonly heartbeatTimeoutMs: number;

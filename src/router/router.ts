@@ -33,6 +33,7 @@ import { sendError } from './reply.ts';
 import { RequestLog, type RequestRecord } from './request-log.ts';
 import { answerRoutes } from './routes/answers.ts';
 import { connectorRoutes } from './routes/connectors.ts';
+import { datasetRoutes } from './routes/datasets.ts';
 import { linkRoutes, refuseWhileDraining } from './routes/links.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { requestRoutes } from './routes/requests.ts';
@@ -64,6 +65,7 @@ export class Router {
     const dispatcher = new Dispatcher({
       registry,
       reconnectWaitMs: options.reconnectWaitMs,
+      resumeWaitMs: options.resumeWaitMs,
       logger,
       onEnd: () => this.#drain.changed(),
     });
@@ -142,6 +144,7 @@ export class Router {
       ...answerRoutes,
       ...linkRoutes(new SseLinks(events)),
       ...connectorRoutes,
+      ...datasetRoutes,
       ...operationRoutes,
     ]);
   }

@@ -24,15 +24,22 @@ export interface Sink {
   end(digest: string | undefined): void;
 }
 
+/** The part of a dataset that a transfer brings, in bytes; without `length` to its end. */
+export interface Part {
+  readonly offset: number;
+  readonly length?: number | undefined;
+}
+
 /**
- * Puts together what a connector sends for one dataset: `init`, chunks and `complete`, or one result. Bytes reach the sink
- * in order, each once, and its end only when size and completion agree.
+ * Puts together what a connector sends for one dataset, or for a part of it: `init`, chunks and `complete`, or one result.
+ * Bytes reach the sink in order, each once, and its end only when size and completion agree. Offsets are those in the whole.
  */
 export class Transfer {
   readonly #sink: Sink;
+  readonly #part: Part;
   #exchange: Exchange | undefined;
   #meta: TransferMeta | undefined;
-  #nextOffset = 0;
+  #nextOffset: number;
   /** The connector sent a chunk without an offset: then nobody knows what counted of one that breaks off. */
   #sequential = false;
   #chunks = 0;
@@ -41,8 +48,10 @@ export class Transfer {
   #current: { cut(error: RelayError): void } | undefined;
   #completed: { digest: string | undefined } | undefined;
 
-  constructor(sink: Sink) {
+  constructor(sink: Sink, part: Part = { offset: 0 }) {
     this.#sink = sink;
+    this.#part = part;
+    this.#nextOffset = part.offset;
   }
 
   /** Binds the transfer to its exchange, which ends when the transfer does. */
@@ -57,6 +66,25 @@ export class Transfer {
 
   get nextOffset(): number {
     return this.#nextOffset;
+  }
+
+  /** Bytes that have arrived. */
+  get bytesDone(): number {
+    return this.#nextOffset - this.#part.offset;
+  }
+
+  /** Whether anything of an answer has come. */
+  get isBegun(): boolean {
+    return this.#meta !== undefined;
+  }
+
+  /**
+   * Where a connector that comes back has to go on, and with which entity tag: then nothing is lost and nothing mixed.
+   * Undefined where nobody knows what counted, or whether it would be the same dataset.
+   */
+  get resumption(): { readonly offset: number; readonly etag: string } | undefined {
+    const etag = this.#meta?.etag;
+    return etag === undefined || this.#sequential ? undefined : { offset: this.#nextOffset, etag };
   }
 
   /**
@@ -161,6 +189,8 @@ export class Transfer {
   async takeWhole(bytes: Buffer, meta: TransferMeta): Promise<number> {
     if (this.#meta !== undefined || this.#chunks > 0)
       throw this.#broken('a result came in the middle of a chunked answer');
+    if (this.#part.offset > 0 || this.#part.length !== undefined)
+      throw this.#broken('a result, which is a whole dataset, came for a part of one');
     this.#begin({ ...meta, totalSize: bytes.length });
     await this.chunk(undefined, bytes);
     this.complete(bytes.length, meta.digest);
@@ -179,7 +209,7 @@ export class Transfer {
     if (announced !== undefined && size !== announced) {
       throw this.#broken(`it announced ${announced} bytes and then completed with ${size}`);
     }
-    if (this.#nextOffset > size || (announced === undefined && this.#nextOffset < size)) {
+    if (this.#nextOffset > size || (announced === undefined && this.#nextOffset < this.#endOf(size))) {
       throw this.#broken(`it completed with ${size} bytes after sending ${this.#nextOffset}`);
     }
     if (this.#meta === undefined) this.#begin({ totalSize: size });
@@ -232,9 +262,9 @@ export class Transfer {
   #write(bytes: Buffer): boolean {
     if (bytes.length === 0) return true;
     if (this.#meta === undefined) this.#begin({});
-    const total = this.#meta?.totalSize;
-    if (total !== undefined && this.#nextOffset + bytes.length > total) {
-      throw this.#broken(`it sent more than the ${total} bytes that it announced`);
+    const end = this.#endOf(this.#meta?.totalSize);
+    if (this.#nextOffset + bytes.length > end) {
+      throw this.#broken(`it sent more than the ${end - this.#part.offset} bytes that it announced or was asked for`);
     }
     this.#exchange?.touch();
     if (this.#exchange?.ended) throw new RelayError('request_gone', 'the request has ended');
@@ -255,7 +285,14 @@ export class Transfer {
   }
 
   #finishIfComplete(): void {
-    if (this.#completed !== undefined && this.#nextOffset === this.#meta?.totalSize) this.#end();
+    const size = this.#meta?.totalSize;
+    if (this.#completed !== undefined && size !== undefined && this.#nextOffset === this.#endOf(size)) this.#end();
+  }
+
+  /** Where the wanted part ends in a dataset of `size` bytes. */
+  #endOf(size = Infinity): number {
+    const { offset, length = Infinity } = this.#part;
+    return Math.min(size, offset + length);
   }
 
   #end(): void {

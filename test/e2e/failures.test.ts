@@ -33,6 +33,8 @@ beforeAll(async () => {
       '1s',
       '--reconnect-wait',
       '0s',
+      '--resume-wait',
+      '1s',
     ]),
   );
   ({ url } = router);

@@ -35,6 +35,7 @@ export async function startRouter(
     firstByteTimeoutMs: 10_000,
     silenceTimeoutMs: 10_000,
     reconnectWaitMs: 0,
+    resumeWaitMs: 10_000,
     heartbeatIntervalMs: 20_000,
     heartbeatTimeoutMs: 45_000,
     drainDelayMs: 0,

@@ -190,6 +190,15 @@ export const ROUTER_OPTIONS = {
     placeholder: 'TIME',
     summary: 'How long an answer that has begun may stand still',
   },
+  'resume-wait': {
+    roles: ['router'],
+    kind: 'duration',
+    group: 'Timing',
+    default: '45s',
+    min: 1,
+    placeholder: 'TIME',
+    summary: 'How long a transfer that broke off waits for its connector to come back and go on',
+  },
   'reconnect-wait': {
     roles: ['router'],
     kind: 'duration',

@@ -8,9 +8,15 @@ import { describeDataset } from './dataset-headers.ts';
 import type { RequestContext } from './handler.ts';
 import { Progress } from './progress.ts';
 
-/** How often in a row a chunk may bring nothing: the router asks for bytes that it was sent, or a proxy fails. */
+/** How often in a row the router may not take in a chunk that it was sent. */
 const MAX_VAIN = 5;
+
+/** How long to try on while nothing gets through, in ms: longer than a router waits for it by default, which then says so. */
+const PATIENCE_MS = 60_000;
+
+/** Ceilings of the first pause between tries, which doubles, and of all, in ms. */
 const FIRST_PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 5000;
 
 /** What is sent of a dataset, and as the answer to what. */
 interface ChunksOptions {
@@ -41,16 +47,20 @@ export async function sendChunks(options: ChunksOptions, outer: RequestContext):
   let progress: Progress | undefined;
   let position = start;
   let isAsking = options.isBegun === true;
+  let failures = 0;
+  let brokenAt = Infinity;
   try {
     for (let vain = 0; ; ) {
       // While a slow line carries a chunk to a proxy that collects it, this is all that the router sees.
       if (end - start > limit) progress ??= new Progress(requestId, dataset.facts.size, context, stop);
       const chunkEnd = isAsking ? position : Math.min(end, position + limit);
       const outcome = await postChunk(options, position, chunkEnd, context).catch((error: unknown) => {
-        if (limit === Infinity || !isWorthRepeating(error) || vain >= MAX_VAIN) throw error;
+        if (!isWorthRepeating(error) || clock.now() - brokenAt >= PATIENCE_MS) throw error;
         return undefined;
       });
       if (outcome?.kind === 'taken') {
+        failures = 0;
+        brokenAt = Infinity;
         const next = outcome.receipt.next_offset ?? chunkEnd;
         if (next >= end) return;
         if (next > position) vain = 0;
@@ -66,7 +76,9 @@ export async function sendChunks(options: ChunksOptions, outer: RequestContext):
       } else {
         // What arrived of it counts.
         isAsking = true;
-        await clock.sleep(clock.random() * FIRST_PAUSE_MS * 2 ** vain++, context.signal);
+        brokenAt = Math.min(brokenAt, clock.now());
+        const ceilingMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures++);
+        await clock.sleep(clock.random() * ceilingMs, context.signal);
       }
     }
   } finally {

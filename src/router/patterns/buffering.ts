@@ -28,7 +28,7 @@ export function buffer(
   const asBytes = prefersBytes(request.headers.accept);
   const sink = new MemorySink(context.budget, bufferMaxBytes);
   const transfer = new Transfer(sink);
-  record.progress = () => ({ bytesDone: transfer.nextOffset, ...sink.known });
+  record.progress = () => ({ bytesDone: transfer.bytesDone, ...sink.known });
   const exchange = context.dispatcher.submit({
     id: record.id,
     mac: record.mac,
@@ -38,6 +38,10 @@ export function buffer(
       request_id: record.id,
       dataset_name: record.dataset,
       max_size: bufferMaxBytes,
+      ...(transfer.resumption !== undefined && {
+        offset: transfer.resumption.offset,
+        if_match: transfer.resumption.etag,
+      }),
       ...(wantDigest && hello.capabilities.has('digest') && { want_digest: true }),
     }),
     resend: 'always',

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { freePiece } from '../../http/free-piece.ts';
+import { type ByteRange, formatContentRange } from '../../http/range.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
@@ -7,32 +8,46 @@ import type { Context } from '../context.ts';
 import { type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
 import { sendError } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
-import { type Sink, Transfer, type TransferMeta } from '../transfer.ts';
+import { type Part, type Sink, Transfer, type TransferMeta } from '../transfer.ts';
+
+/** What of a dataset is wanted, and how it is answered. */
+export interface StreamOptions {
+  /** Bring the SHA-256 of the whole, where the connector can. */
+  readonly wantDigest?: boolean;
+  /** A part, which is answered with 206; without it the whole with 200. Only for a connector that said `range`. */
+  readonly part?: Part | undefined;
+  /** The entity tag that the dataset must have. */
+  readonly ifMatch?: string | undefined;
+  /** Headers of the answer beside those that the dataset brings. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
 
 /**
  * Pattern B: the app's response carries the bytes while the connector sends them. The app's socket sets the pace, back
- * through the router to the connector's disk.
+ * through the router to the connector's disk. A connector that breaks off and comes back goes on where it was.
  */
 export function stream(
   context: Context,
   record: RequestRecord,
   request: IncomingMessage,
   response: ServerResponse,
-  wantDigest: boolean,
+  options: StreamOptions = {},
 ): void {
-  const sink = new ResponseSink(request, response, record.dataset);
-  const transfer = new Transfer(sink);
-  record.progress = () => ({ bytesDone: transfer.nextOffset, ...sink.known });
+  const { wantDigest = false, part, ifMatch } = options;
+  const sink = new ResponseSink(request, response, record.dataset, options);
+  const transfer = new Transfer(sink, part);
+  record.progress = () => ({ bytesDone: transfer.bytesDone, ...sink.known });
   const exchange = context.dispatcher.submit({
     id: record.id,
     mac: record.mac,
     name: 'get_dataset_stream',
     command: ({ hello }) => {
-      sink.expectDigest = wantDigest && hello.capabilities.has('digest');
+      if (!transfer.isBegun) sink.expectDigest = wantDigest && part === undefined && hello.capabilities.has('digest');
       return {
         command: 'get_dataset_stream',
         request_id: record.id,
         dataset_name: record.dataset,
+        ...selectPart(part, transfer.resumption, ifMatch),
         ...(sink.expectDigest && { want_digest: true }),
       };
     },
@@ -54,11 +69,29 @@ export function stream(
   sink.onEnd = () => record.succeed();
 }
 
+/** The part that a command asks for: what was wanted, or what is missing of it. */
+function selectPart(
+  part: Part | undefined,
+  resumption: Transfer['resumption'],
+  ifMatch: string | undefined,
+): { offset?: number; length?: number; if_match?: string } {
+  const { offset = 0, length } = part ?? {};
+  const from = resumption?.offset ?? offset;
+  const tag = resumption?.etag ?? ifMatch;
+  return {
+    ...((part !== undefined || from > 0) && { offset: from }),
+    ...(length !== undefined && { length: length - (from - offset) }),
+    ...(tag !== undefined && { if_match: tag }),
+  };
+}
+
 /** The app's response, which never looks whole before it is: its last byte, or its last chunk, waits for the end. */
 class ResponseSink implements Sink {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #dataset: DatasetName;
+  readonly #options: StreamOptions;
+  #status = 200;
   #headers: Record<string, string | number> | undefined;
   /** Bytes still to be written when the length was declared; undefined in a chunked response. */
   #left: number | undefined;
@@ -72,10 +105,11 @@ class ResponseSink implements Sink {
   onBegin: () => void = () => {};
   onEnd: () => void = () => {};
 
-  constructor(request: IncomingMessage, response: ServerResponse, dataset: DatasetName) {
+  constructor(request: IncomingMessage, response: ServerResponse, dataset: DatasetName, options: StreamOptions) {
     this.#request = request;
     this.#response = response;
     this.#dataset = dataset;
+    this.#options = options;
     const wakeUp = (): void => {
       for (const resume of this.#waiting.splice(0)) resume();
     };
@@ -92,15 +126,34 @@ class ResponseSink implements Sink {
         'the length of this dataset is not known beforehand, so it needs HTTP/1.1',
       );
     }
+    const range = this.#readRange(totalSize);
     this.known = readFacts(meta);
     this.#trailer = this.expectDigest && digest === undefined && !http10;
-    if (!this.#trailer) this.#left = totalSize;
+    if (!this.#trailer) this.#left = range?.length ?? totalSize;
     this.#headers = {
       ...datasetHeaders(this.#dataset, this.known, meta.contentType),
+      ...this.#options.headers,
       ...(this.#left !== undefined && { 'Content-Length': this.#left }),
+      ...(range !== undefined && { 'Content-Range': formatContentRange(range, totalSize as number) }),
       ...(this.#trailer && { Trailer: HEADER.reprDigest }),
     };
+    if (range !== undefined) this.#status = 206;
     this.onBegin();
+  }
+
+  /** The part within a dataset of this size. @throws {RelayError} range_not_satisfiable when it begins at its end or beyond. */
+  #readRange(totalSize: number | undefined): ByteRange | undefined {
+    const { part } = this.#options;
+    if (part === undefined) return undefined;
+    if (totalSize === undefined)
+      throw new RelayError('connector_failed', 'the connector sends a part and does not say of how much');
+    const { offset, length = Infinity } = part;
+    if (offset >= totalSize) {
+      throw new RelayError('range_not_satisfiable', `the dataset has ${totalSize} bytes`, {
+        details: { size: totalSize },
+      });
+    }
+    return { offset, length: Math.min(length, totalSize - offset) };
   }
 
   write(bytes: Buffer): boolean {
@@ -135,7 +188,7 @@ class ResponseSink implements Sink {
 
   #sendHead(): void {
     if (this.#headers === undefined) return;
-    this.#response.writeHead(200, this.#headers);
+    this.#response.writeHead(this.#status, this.#headers);
     this.#headers = undefined;
   }
 }

@@ -1,12 +1,11 @@
 import type { DatasetInfo } from '../../protocol/answers.ts';
-import { parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { MAX_LIST_LIMIT } from '../../protocol/limits.ts';
 import type { Mac } from '../../protocol/mac.ts';
-import { askList, askStat } from '../patterns/catalog.ts';
-import { contentHeaders, DATASET_HEADERS } from '../dataset-answer.ts';
+import { askList } from '../patterns/catalog.ts';
 import type { Context } from '../context.ts';
 import { sendJson } from '../reply.ts';
+import { goneSignal } from './gone-signal.ts';
 import { readMac, refuseWhileDraining } from './links.ts';
 import type { Call, Route } from './route.ts';
 
@@ -50,34 +49,6 @@ export const connectorRoutes: Route[] = [
       if (context.registry.describe(mac) === undefined) throw neverSeen(mac);
       const { datasets, next } = await listCovered(context, mac, page, call);
       sendPage(call.response, `/connectors/${mac}/datasets`, { datasets }, page.limit, next);
-    },
-  },
-  {
-    method: 'HEAD',
-    path: '/connectors/{mac}/datasets/{path...}',
-    scope: 'app',
-    async handle(context, call) {
-      refuseWhileDraining(context);
-      const mac = readMac(call.params);
-      const dataset = parseDatasetName(call.params['path'] ?? '');
-      if (dataset instanceof RelayError) throw dataset;
-      call.grant.requireDataset(mac, dataset);
-      const link = context.registry.findLink(mac);
-      if (link !== undefined && !link.hello.capabilities.has('stat')) {
-        // Nobody can say without reading it, and HEAD reads nothing: what is not known is left out.
-        call.response.writeHead(200, { ...DATASET_HEADERS, 'Accept-Ranges': 'none' }).end();
-        return;
-      }
-      const { size, etag, mtime, content_type } = await askStat(context, mac, dataset, goneSignal(call), call.id);
-      call.response.writeHead(200, {
-        ...DATASET_HEADERS,
-        ...contentHeaders(dataset, content_type),
-        'Content-Length': size,
-        'Accept-Ranges': 'none',
-        ...(etag !== undefined && { ETag: etag }),
-        ...(mtime !== undefined && { 'Last-Modified': new Date(mtime).toUTCString() }),
-      });
-      call.response.end();
     },
   },
 ];
@@ -131,10 +102,4 @@ function sendPage(
   const query = new URLSearchParams({ limit: String(limit), cursor: next });
   const last = path.slice(path.lastIndexOf('/') + 1);
   sendJson(response, 200, { ...body, next }, { Link: `<${last}?${query}>; rel="next"` });
-}
-
-function goneSignal({ response }: Call): AbortSignal {
-  const gone = new AbortController();
-  response.once('close', () => gone.abort(new RelayError('cancelled', 'the app went away')));
-  return gone.signal;
 }

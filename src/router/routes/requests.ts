@@ -10,6 +10,7 @@ import { askDigest } from '../patterns/catalog.ts';
 import { stream } from '../patterns/streaming.ts';
 import { sendError, sendJson } from '../reply.ts';
 import type { RequestKind, RequestRecord } from '../request-log.ts';
+import { goneSignal } from './gone-signal.ts';
 import { refuseWhileDraining } from './links.ts';
 import { readJson } from './read-json.ts';
 import type { Call, Route } from './route.ts';
@@ -23,7 +24,7 @@ export const requestRoutes: Route[] = [
     buffer(context, record, call.request, call.response, wantDigest),
   ),
   request('stream', (context, record, call, wantDigest) =>
-    stream(context, record, call.request, call.response, wantDigest),
+    stream(context, record, call.request, call.response, { wantDigest }),
   ),
   request('offload', async (context, record, call) => {
     const wait = readAsyncWait(call);
@@ -54,7 +55,7 @@ export const requestRoutes: Route[] = [
       const { request: message, response, query } = call;
       const record = findRecord(context, call);
       const wait = Math.min(Number(query.get('wait') ?? 0) || 0, MAX_WAIT_S);
-      if (wait > 0) await record.whenEnded(wait * 1000, goneSignal(response));
+      if (wait > 0) await record.whenEnded(wait * 1000, goneSignal({ response }));
       sendJson(response, 200, await record.describe(context.baseUrl.of(message)), { [HEADER.requestId]: record.id });
     },
   },
@@ -136,7 +137,7 @@ async function answerLater(
   outcome: Promise<void>,
 ): Promise<void> {
   void outcome;
-  if (waitMs > 0) await record.whenEnded(waitMs, goneSignal(response));
+  if (waitMs > 0) await record.whenEnded(waitMs, goneSignal({ response }));
   if (record.error !== undefined && waitMs > 0) {
     sendError(message, response, record.error);
     return;
@@ -172,10 +173,4 @@ function findRecord(context: Context, { params, grant }: Call): RequestRecord {
   throw new RelayError('request_gone', 'there is no such request; it has ended long ago, or the router was restarted', {
     details: { retryable },
   });
-}
-
-function goneSignal(response: Call['response']): AbortSignal {
-  const gone = new AbortController();
-  response.once('close', () => gone.abort());
-  return gone.signal;
 }

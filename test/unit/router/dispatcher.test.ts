@@ -18,7 +18,7 @@ let dispatcher: Dispatcher;
 beforeEach(() => {
   jest.useFakeTimers({ now: new Date('2026-01-01T00:00:00Z') });
   registry = new Registry(logger);
-  dispatcher = new Dispatcher({ registry, reconnectWaitMs: RECONNECT_WAIT_MS, logger });
+  dispatcher = new Dispatcher({ registry, reconnectWaitMs: RECONNECT_WAIT_MS, resumeWaitMs: 45_000, logger });
 });
 
 afterEach(() => {

@@ -21,7 +21,13 @@ interface Scene {
 /** A router's parts, of which only the drain is looked at. */
 function createScene({ delayMs = 0, graceMs = 1000 } = {}): Scene {
   const registry = new Registry(logger);
-  const dispatcher = new Dispatcher({ registry, reconnectWaitMs: 0, logger, onEnd: () => scene.drain.changed() });
+  const dispatcher = new Dispatcher({
+    registry,
+    reconnectWaitMs: 0,
+    resumeWaitMs: 45_000,
+    logger,
+    onEnd: () => scene.drain.changed(),
+  });
   const requests = new RequestLog(() => scene.drain.changed());
   const state = { ready: true, draining: false };
   const isAnswering = (): boolean => scene.isAnswering;
