@@ -26,8 +26,10 @@ interface EndedRequest {
   readonly bytes: number;
 }
 
-/** The router's metrics in the Prometheus text format. `docs/metrics.md` has them; names and labels are
- * stable, and none carries a MAC address. */
+/**
+ * The router's metrics in the Prometheus text format. `docs/metrics.md` has them; names and labels are stable, and none
+ * carries a MAC address.
+ */
 export class RouterMetrics {
   readonly #registry = new Registry();
   readonly #requests: Counter;

@@ -88,6 +88,7 @@ describe('the router', () => {
     [{ 'tls-key': 'k.pem' }, /--tls-key needs --tls-cert/],
     [{ 'heartbeat-interval': '10s', 'heartbeat-timeout': '10s' }, /--heartbeat-timeout must be more/],
     [{ 'buffer-max': '1GiB' }, /--buffer-max is more than --buffer-total/],
+    [{ 'drain-delay': '30s' }, /--drain-delay is more than --grace/],
   ])('refuses %j', (flags, why) => {
     expect(() => resolveConfig('router', flags, surroundings())).toThrow(why);
   });
