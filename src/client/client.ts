@@ -5,7 +5,6 @@ import {
   connectorList,
   type DigestAnswer,
   datasetList,
-  digestAnswer,
   type OffloadAnswer,
   offloadAnswer,
   type RequestStatus,
@@ -18,6 +17,7 @@ import { MAX_LIST_LIMIT } from '../protocol/limits.ts';
 import { parseMac } from '../protocol/mac.ts';
 import { type DatasetResponse, readDatasetResponse } from './dataset-response.ts';
 import { type DatasetStat, statDataset } from './dataset-stat.ts';
+import { requestDigest } from './request-digest.ts';
 import { cancel, fetchStatus, type Outcome, type PollOptions, runAsync } from './long-poll.ts';
 import { Transport, type TransportOptions } from './transport.ts';
 
@@ -34,6 +34,8 @@ export interface CallOptions {
 export interface DatasetOptions extends CallOptions {
   /** Ask for the digest of the whole, which costs the node a pass of SHA-256. Default true. */
   readonly wantDigest?: boolean | undefined;
+  /** Told when the bytes broke off after `offset` of them, before they go on from there. */
+  readonly onInterruption?: ((error: RelayError, offset: number) => void) | undefined;
 }
 
 /**
@@ -99,13 +101,16 @@ export class RelayClient {
   async requestSyncBytes(mac: string, dataset: string, options: DatasetOptions = {}): Promise<DatasetResponse> {
     const accept = { Accept: 'application/octet-stream' };
     const response = await this.#request('datasets/request-sync', mac, dataset, options, accept);
-    return readDatasetResponse(this.#transport, response, options.signal);
+    return this.#read(response, mac, dataset, options);
   }
 
-  /** Pattern B: the bytes as the node sends them. The node reads no faster than the body is read. */
+  /**
+   * Pattern B: the bytes as the node sends them. The node reads no faster than the body is read. Where they break off they go
+   * on by ranges of the same dataset, for up to a minute without a byte; they are never mixed from two versions.
+   */
   async requestStream(mac: string, dataset: string, options: DatasetOptions = {}): Promise<DatasetResponse> {
     const response = await this.#request('datasets/request-stream', mac, dataset, options);
-    return readDatasetResponse(this.#transport, response, options.signal);
+    return this.#read(response, mac, dataset, options);
   }
 
   /**
@@ -134,16 +139,8 @@ export class RelayClient {
   }
 
   /** Size, ETag and SHA-256 of a dataset, for which the node reads all of it. @throws {RelayError} not_supported when it cannot. */
-  async requestDigest(mac: string, dataset: string, options: PollOptions = {}): Promise<DigestAnswer> {
-    const outcome = await this.#runAsync('datasets/request-digest', mac, dataset, options);
-    if ('response' in outcome) return this.#transport.readJson(outcome.response, digestAnswer, options.signal);
-    const end = outcome.status;
-    if (end.digest === null || end.total_size === null) {
-      throw new RelayError('not_supported', 'the connector gave no digest', {
-        details: { request_id: end.request_id },
-      });
-    }
-    return { size: end.total_size, ...(end.etag !== null && { etag: end.etag }), digest: end.digest };
+  requestDigest(mac: string, dataset: string, options: PollOptions = {}): Promise<DigestAnswer> {
+    return requestDigest(this.#transport, { mac: checkMac(mac), dataset: checkDataset(dataset) }, options);
   }
 
   /** Where a request stands; with `waitSeconds` (at most 60), as soon as it has ended or that time is over. */
@@ -154,6 +151,12 @@ export class RelayClient {
   /** Cancels a request; one that has ended stays as it is. @throws {RelayError} request_gone when the router knows it no more. */
   cancelRequest(id: string, { signal }: CallOptions = {}): Promise<void> {
     return cancel(this.#transport, id, signal);
+  }
+
+  #read(response: Response, mac: string, dataset: string, options: DatasetOptions): Promise<DatasetResponse> {
+    const { signal, onInterruption } = options;
+    const context = { transport: this.#transport, mac: checkMac(mac), dataset: checkDataset(dataset) };
+    return readDatasetResponse(response, { ...context, signal, onInterruption });
   }
 
   #request(

@@ -1,10 +1,14 @@
+import { parseContentRange } from '../http/range.ts';
 import { fromProblem } from '../http/problem.ts';
 import type { RequestStatus } from '../protocol/app.ts';
+import { encodeDatasetPath } from '../protocol/dataset-name.ts';
 import { type ErrorCode, RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
-import { type Content, guardBody, readContentLength, readDigest, readTime } from './content.ts';
+import { type Content, readContentLength, readDigest, readTime } from './content.ts';
 import { fetchStatus, hasEnded } from './long-poll.ts';
 import { backoff, pause } from './pause.ts';
+import { requestDigest } from './request-digest.ts';
+import { resumableBody } from './resume.ts';
 import type { Transport } from './transport.ts';
 
 /** A dataset that is arriving. Whoever does not read `body` to its end must cancel it. */
@@ -22,25 +26,102 @@ const MAX_FAILURES = 3;
 /** What may go wrong with asking about a request, as opposed to what went wrong with it. */
 const MAY_PASS: ReadonlySet<ErrorCode> = new Set(['router_unreachable', 'overloaded', 'too_many_requests']);
 
-/** Reads the head of a response that carries a dataset. @throws {RelayError} router_unreachable when it is none of a router's. */
-export async function readDatasetResponse(
-  transport: Transport,
-  response: Response,
-  signal: AbortSignal | undefined,
-): Promise<DatasetResponse> {
+/** What a response is part of, so that it can go on where it breaks off. */
+export interface ResponseContext {
+  readonly transport: Transport;
+  readonly mac: string;
+  readonly dataset: string;
+  readonly signal: AbortSignal | undefined;
+  /** Told when the transfer broke off and is about to go on from `offset`. */
+  readonly onInterruption?: ((error: RelayError, offset: number) => void) | undefined;
+}
+
+/**
+ * Reads the head of a response that carries a dataset. Its body goes on by ranges of the same dataset where it breaks off.
+ * @throws {RelayError} router_unreachable when it is none of a router's.
+ */
+export async function readDatasetResponse(response: Response, context: ResponseContext): Promise<DatasetResponse> {
+  const { transport, signal, onInterruption } = context;
   const { headers } = response;
   const requestId = headers.get(HEADER.requestId);
   if (requestId === null) throw await transport.refuseForeign(response, signal);
   const size = readSize(headers);
+  const etag = headers.get('ETag') ?? undefined;
+  let isWhole = true;
+  const reopen = async (offset: number): Promise<ReadableStream<Uint8Array> | undefined> => {
+    const rest = await openRest(context, offset, etag as string);
+    isWhole = false;
+    return rest;
+  };
+  const digest = async (): Promise<string | undefined> => {
+    const known =
+      readDigest(headers.get(HEADER.reprDigest)) ?? (isWhole && (await fetchDigest(transport, requestId, signal)));
+    if (known) return known;
+    // The node promised one, and nobody could make it of the pieces that it sent.
+    const isPromised = !isWhole || /\brepr-digest\b/i.test(headers.get('Trailer') ?? '');
+    return isPromised && etag !== undefined ? requestDigestOf(context, etag) : undefined;
+  };
   return {
     requestId,
     size,
-    etag: headers.get('ETag') ?? undefined,
+    etag,
     lastModified: readTime(headers.get('Last-Modified')),
     contentType: headers.get('Content-Type') ?? 'application/octet-stream',
-    body: guardBody(response.body, size, { signal, explain: () => fetchReason(transport, requestId, signal) }),
-    digest: async () => readDigest(headers.get(HEADER.reprDigest)) ?? (await fetchDigest(transport, requestId, signal)),
+    body: resumableBody(response.body, {
+      size,
+      signal,
+      explain: () => fetchReason(transport, requestId, signal),
+      reopen: etag === undefined ? undefined : reopen,
+      onInterruption,
+    }),
+    digest,
   };
+}
+
+/** The bytes from `offset` on; undefined where they cannot be had by themselves. @throws {RelayError} dataset_changed. */
+async function openRest(
+  { transport, mac, dataset, signal }: ResponseContext,
+  offset: number,
+  etag: string,
+): Promise<ReadableStream<Uint8Array> | undefined> {
+  const path = `connectors/${mac}/datasets/${encodeDatasetPath(dataset)}`;
+  const headers = { Range: `bytes=${offset}-`, 'If-Match': etag };
+  const response = await transport.exchange({ method: 'GET', path, headers, signal });
+  if (response.status === 206) {
+    const range = parseContentRange(response.headers.get('Content-Range') ?? '');
+    if (range?.offset === offset && response.body !== null) return response.body;
+  } else if (!response.ok) {
+    const error = await transport.readError(response, signal);
+    if (error.code !== 'precondition_failed') throw error;
+    throw new RelayError(
+      'dataset_changed',
+      'the dataset changed while it was being fetched; what has arrived is of no use',
+      {
+        cause: error,
+        details: error.details,
+      },
+    );
+  }
+  await response.body?.cancel();
+  return undefined;
+}
+
+/** The digest of the whole, for which the node reads it. Undefined where it cannot. @throws {RelayError} dataset_changed. */
+async function requestDigestOf(
+  { transport, mac, dataset, signal }: ResponseContext,
+  etag: string,
+): Promise<string | undefined> {
+  try {
+    const found = await requestDigest(transport, { mac, dataset }, { signal });
+    if (found.etag === undefined || found.etag === etag) return found.digest;
+  } catch (error) {
+    if (error instanceof RelayError && error.code === 'not_supported') return undefined;
+    throw error;
+  }
+  throw new RelayError(
+    'dataset_changed',
+    'the dataset changed before its digest was known; what arrived cannot be verified',
+  );
 }
 
 function readSize(headers: Headers): number | undefined {

@@ -3,7 +3,7 @@ import type { Command } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Mac } from '../protocol/mac.ts';
 import type { Logger } from '../observability/logger.ts';
-import { Exchange, type ExchangeOptions } from './exchange.ts';
+import { Exchange, type ExchangeOptions, type ExchangeOwner } from './exchange.ts';
 import type { Link } from './links/link.ts';
 import type { Registry, RegistryListener } from './registry.ts';
 
@@ -33,6 +33,12 @@ export class Dispatcher implements RegistryListener {
   readonly #options: DispatcherOptions;
   readonly #live = new Map<string, Exchange>();
   readonly #byMac = new Map<Mac, Set<Exchange>>();
+  readonly #owner: ExchangeOwner = {
+    ended: (exchange) => this.#forget(exchange),
+    fellSilent: (exchange) => this.#askAgain(exchange),
+  };
+  /** Where a transfer was when it fell silent and its connector was asked again: that helps once, or not. */
+  readonly #askedAgain = new WeakMap<Exchange, number>();
   readonly #ended = new Map<string, EndedExchange>();
   /** Set when no connector will come back to this router. */
   #draining: RelayError | undefined;
@@ -51,7 +57,7 @@ export class Dispatcher implements RegistryListener {
   /** Sends a command, or keeps it until its connector is back. Fails at once when it is not expected back. */
   submit(options: ExchangeOptions): Exchange {
     const traceparent = options.traceparent ?? currentTrace();
-    const exchange = new Exchange({ ...options, traceparent }, (ended) => this.#forget(ended));
+    const exchange = new Exchange({ ...options, traceparent }, this.#owner);
     this.#live.set(exchange.id, exchange);
     const sameMac = this.#byMac.get(exchange.mac);
     if (sameMac === undefined) this.#byMac.set(exchange.mac, new Set([exchange]));
@@ -128,7 +134,8 @@ export class Dispatcher implements RegistryListener {
 
   /** A body of the connector's ended early, in an exchange that may still go on. */
   bodyBroke(exchange: Exchange): void {
-    if (exchange.ended || exchange.arriving > 0) return;
+    // Asked again, it begins anew by itself.
+    if (exchange.state !== 'answering' || exchange.arriving > 0) return;
     const link = this.#registry.findLinkOf(exchange.mac);
     if (link === undefined) this.orphan(exchange);
     else this.#goOn(exchange, link);
@@ -181,6 +188,31 @@ export class Dispatcher implements RegistryListener {
     }
     this.#options.logger.debug({ request_id: exchange.id, mac: exchange.mac, command: exchange.name }, 'command sent');
     return true;
+  }
+
+  /**
+   * Nothing comes any more, though a body may still look as if it did: its connection may be dead, or its sender gone. The
+   * connector is asked for the rest, on whatever link it has by now, or awaited.
+   */
+  #askAgain(exchange: Exchange): boolean {
+    const { transfer } = exchange.answer;
+    if (transfer?.resumption === undefined || this.#askedAgain.get(exchange) === transfer.nextOffset) return false;
+    const link = this.#registry.findLink(exchange.mac);
+    if (link !== undefined && !link.hello.capabilities.has('offset')) return false;
+    this.#askedAgain.set(exchange, transfer.nextOffset);
+    transfer.abort(new RelayError('transfer_interrupted', 'nothing came for too long; the connector is asked again'));
+    if (link === undefined) this.orphan(exchange);
+    else this.#resume(exchange, link);
+    return true;
+  }
+
+  #resume(exchange: Exchange, link: Link): void {
+    const offset = exchange.answer.transfer?.nextOffset;
+    this.#options.logger.info(
+      { request_id: exchange.id, mac: exchange.mac, offset },
+      'the connector is asked to go on',
+    );
+    this.#send(exchange, link);
   }
 
   #wait(exchange: Exchange): void {

@@ -35,6 +35,14 @@ export interface ExchangeOptions {
   readonly silenceTimeoutMs: (link: Link) => number;
 }
 
+/** Whom an exchange tells of what befalls it. */
+export interface ExchangeOwner {
+  /** It is over. */
+  ended(exchange: Exchange): void;
+  /** Its answer has stood still for too long. @returns whether there is another way, so that it need not fail. */
+  fellSilent(exchange: Exchange): boolean;
+}
+
 /** `waiting` for a link, `sent` down one, `answering`, or over. */
 export type ExchangeState = 'waiting' | 'sent' | 'answering' | 'succeeded' | 'failed';
 
@@ -67,15 +75,15 @@ export class Exchange {
   #held = false;
   /** The deadline is the one of an answer that has begun, so that a sign of life only has to begin it anew. */
   #silence = false;
-  readonly #onEnd: (exchange: Exchange) => void;
+  readonly #owner: ExchangeOwner;
 
-  constructor(options: ExchangeOptions, onEnd: (exchange: Exchange) => void) {
+  constructor(options: ExchangeOptions, owner: ExchangeOwner) {
     this.id = options.id;
     this.mac = options.mac;
     this.name = options.name;
     this.answer = options.answer;
     this.options = options;
-    this.#onEnd = onEnd;
+    this.#owner = owner;
   }
 
   get ended(): boolean {
@@ -92,7 +100,10 @@ export class Exchange {
   }
 
   #startTimer(): void {
-    this.#timer = setTimeout(() => this.fail((this.#timerError as () => RelayError)()), this.#timerMs);
+    this.#timer = setTimeout(() => {
+      if (this.#silence && this.#owner.fellSilent(this)) return;
+      this.fail((this.#timerError as () => RelayError)());
+    }, this.#timerMs);
   }
 
   /** The command was written to `link`. */
@@ -182,7 +193,7 @@ export class Exchange {
     if (this.ended) return;
     this.state = state;
     clearTimeout(this.#timer);
-    this.#onEnd(this);
+    this.#owner.ended(this);
   }
 }
 

@@ -9,8 +9,8 @@ export interface Connections {
   close(): Promise<void>;
 }
 
-/** A transfer that stands still for this long is given up, in milliseconds; routers notice a silent node much earlier. */
-const SILENCE_MS = 10 * 60_000;
+/** A body that stands still for this long is taken for lost, in milliseconds; a router notices a silent node earlier. */
+const SILENCE_MS = 100_000;
 
 /**
  * Opens connections as the surroundings ask for: through `HTTP_PROXY` and its like, and trusting certificates beside the

@@ -2,6 +2,7 @@ import { RelayError } from '../../index.ts';
 import { addOptions } from '../flags.ts';
 import type { CommandContext } from '../io.ts';
 import { type AppCommand, addDatasetArguments, TRANSFER_OPTIONS } from './arguments.ts';
+import { formatBytes } from './format.ts';
 import { Output } from './output.ts';
 import { runSession, type Session } from './session.ts';
 
@@ -30,8 +31,10 @@ async function requestStream(session: Session, mac: string, dataset: string): Pr
   }
   const output = new Output(session);
   await output.prepare();
+  const onInterruption = (error: RelayError, offset: number): void =>
+    session.note(`${error.message}; going on after ${formatBytes(offset)}`);
   await session.retrying(
-    async () => output.deliver(await client.requestStream(mac, dataset, { signal })),
+    async () => output.deliver(await client.requestStream(mac, dataset, { signal, onInterruption })),
     () => output.isUntouched,
   );
 }

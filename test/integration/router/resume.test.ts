@@ -9,7 +9,12 @@ const META = { total_size: 6, etag: '"x"' };
 /** Begins a stream of six bytes, sends the first three of a chunk, and lets the connector die in the middle of it. */
 async function breakOff(
   url: string,
-  { capabilities = CAPABILITIES, meta = META as object, path = '/datasets/request-stream', headers = {} } = {},
+  {
+    capabilities = CAPABILITIES,
+    meta = META,
+    path = '/datasets/request-stream',
+    headers = {},
+  }: { capabilities?: string; meta?: object; path?: string; headers?: Record<string, string> } = {},
 ): Promise<{ id: string; app: AppCall }> {
   const node = await PlainConnector.connect(url, { capabilities });
   const app = ask(url, path, undefined, headers);
@@ -145,5 +150,39 @@ describe('a link that is lost alone', () => {
     expect((await reply).status).toBe(200);
     await next.post('/datasets/stream/complete', { request_id: id, total_size: 6 });
     expect((await app.answer).bytes.toString()).toBe('abcdef');
+  });
+});
+
+describe('a body that stands still', () => {
+  test('is given up for another, which the connector is asked for once', async () => {
+    await using router = await startRouter({ silenceTimeoutMs: 150 });
+    await using node = await PlainConnector.connect(router.url, { capabilities: CAPABILITIES });
+    const app = ask(router.url, '/datasets/request-stream');
+    const { request_id: id } = await node.next();
+    await node.post('/datasets/stream/init', { request_id: id, ...META });
+    const { request, reply } = node.begin('/datasets/stream/chunk', id, { 'Relay-Offset': '0', 'Content-Length': '6' });
+    request.write('abc');
+    expect(await node.next()).toMatchObject({
+      command: 'get_dataset_stream',
+      request_id: id,
+      offset: 3,
+      if_match: '"x"',
+    });
+    await node.post('/datasets/stream/chunk', { request_id: id, offset: 3, data: 'def' });
+    await node.post('/datasets/stream/complete', { request_id: id, total_size: 6 });
+    expect((await app.answer).bytes.toString()).toBe('abcdef');
+    request.destroy();
+    await reply.catch(() => {});
+  });
+
+  test('ends the request when asking again brings nothing', async () => {
+    await using router = await startRouter({ silenceTimeoutMs: 100, firstByteTimeoutMs: 300 });
+    await using node = await PlainConnector.connect(router.url, { capabilities: CAPABILITIES });
+    const app = ask(router.url, '/datasets/request-stream');
+    const { request_id: id } = await node.next();
+    await node.post('/datasets/stream/init', { request_id: id, ...META });
+    await node.post('/datasets/stream/chunk', { request_id: id, offset: 0, data: 'abc' });
+    expect(await node.next()).toMatchObject({ offset: 3 });
+    expect((await app.answer).error).toMatchObject({ code: 'ECONNRESET' });
   });
 });

@@ -10,7 +10,10 @@ let ended: Exchange[];
 
 function begin(overrides: Partial<ExchangeOptions> = {}): { exchange: Exchange; errors: RelayError[] } {
   const options = exchangeOptions('a', overrides);
-  return { exchange: new Exchange(options, (one) => ended.push(one)), errors: options.errors };
+  return {
+    exchange: new Exchange(options, { ended: (one) => ended.push(one), fellSilent: () => false }),
+    errors: options.errors,
+  };
 }
 
 beforeEach(() => {

@@ -182,7 +182,7 @@ class Subject {
         silenceTimeoutMs: () => 60_000,
         answer: { transfer, fail: (error) => transfer.abort(error) },
       }),
-      () => {},
+      { ended: () => {}, fellSilent: () => false },
     );
     this.exchange.markSent(new FakeLink());
     transfer.attach(this.exchange);

@@ -27,7 +27,7 @@ function begin() {
         },
       },
     }),
-    () => {},
+    { ended: () => {}, fellSilent: () => false },
   );
   exchange.markSent(new FakeLink());
   transfer.attach(exchange);

@@ -1,0 +1,104 @@
+import { once } from 'node:events';
+import { createHash, randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { describe, expect, test } from '@jest/globals';
+import { startConnectorProcess, startRelay, startRouterProcess } from '../support/processes.ts';
+import { makeTempDir } from '../support/router.ts';
+import { SlowLine } from '../support/slow-line.ts';
+
+const NODE = 'cc-28-aa-01-02-03';
+const LINKS = ['websocket', 'sse'] as const;
+const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+
+async function makeSite(): Promise<AsyncDisposable & { data: string; out: string; bytes: Buffer }> {
+  const data = await makeTempDir();
+  const out = await makeTempDir();
+  const bytes = randomBytes(6_000_000);
+  await writeFile(join(data.path, 'big.bin'), bytes);
+  return {
+    data: data.path,
+    out: out.path,
+    bytes,
+    [Symbol.asyncDispose]: async () => {
+      await data[Symbol.asyncDispose]();
+      await out[Symbol.asyncDispose]();
+    },
+  };
+}
+
+describe.each(LINKS)('over %s', (transport) => {
+  test('a stream goes on where it was when its connector was killed and comes back', async () => {
+    await using site = await makeSite();
+    await using router = await startRouterProcess(['--silence-timeout', '2s']);
+    await using line = await SlowLine.to(router.url);
+    const first = await startConnectorProcess(line.url, NODE, site.data, ['--transport', transport]);
+    await using _first = first;
+    line.hold();
+    const target = join(site.out, 'big.bin');
+    const app = startRelay([
+      'app',
+      'request-stream',
+      '--router',
+      router.url,
+      '--verify',
+      '-o',
+      target,
+      NODE,
+      'big.bin',
+    ]);
+    await line.stalled;
+    await first.end('SIGKILL');
+    await using second = await startConnectorProcess(router.url, NODE, site.data, ['--transport', transport]);
+    const { code, stderr } = await app.result;
+    expect([code, stderr]).toEqual([0, '']);
+    expect(sha256(await readFile(target))).toBe(sha256(site.bytes));
+    const resumed = await router.logged(({ msg }) => msg === 'the connector is asked to go on');
+    expect(resumed['offset']).toBeGreaterThan(0);
+    const done = await second.logged(({ msg, bytes }) => msg === 'done' && Number(bytes) > 0);
+    expect(done['bytes']).toBeLessThan(site.bytes.length);
+  });
+
+  test('a stream goes on where it was when the router was killed and comes back', async () => {
+    await using site = await makeSite();
+    const first = await startRouterProcess();
+    await using _first = first;
+    const { port } = new URL(first.url);
+    await using line = await SlowLine.to(first.url);
+    const args = ['--transport', transport, '--reconnect-min', '20ms', '--reconnect-max', '200ms'];
+    await using _connector = await startConnectorProcess(line.url, NODE, site.data, args);
+    line.hold();
+    const app = startRelay(['app', 'request-stream', '--router', first.url, '--verify', NODE, 'big.bin']);
+    await once(app.child.stdout as Readable, 'readable');
+    await line.stalled;
+    await first.end('SIGKILL');
+    line.release();
+    await using router = await startRouterProcess(['--port', port]);
+    const { code, stdout, stderr } = await app.result;
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/broke off.*going on after/)]);
+    expect(sha256(stdout)).toBe(sha256(site.bytes));
+    expect(router.log.filter(({ msg }) => msg === 'request done')).toContainEqual(
+      expect.objectContaining({ pattern: 'stream', code: 'ok' }),
+    );
+  });
+});
+
+test('a stream of a dataset that changed meanwhile fails, and leaves nothing', async () => {
+  await using site = await makeSite();
+  await using router = await startRouterProcess(['--silence-timeout', '2s']);
+  await using line = await SlowLine.to(router.url);
+  const first = await startConnectorProcess(line.url, NODE, site.data);
+  await using _first = first;
+  line.hold();
+  const target = join(site.out, 'big.bin');
+  const args = ['app', 'request-stream', '--router', router.url, '--retry', '0', '-o', target, NODE, 'big.bin'];
+  const app = startRelay(args);
+  await line.stalled;
+  await first.end('SIGKILL');
+  await writeFile(join(site.data, 'big.bin'), randomBytes(6_000_000));
+  await using _second = await startConnectorProcess(router.url, NODE, site.data);
+  const { code, stderr } = await app.result;
+  expect([code, stderr]).toEqual([7, expect.stringMatching(/is no longer/)]);
+  await expect(readFile(target)).rejects.toMatchObject({ code: 'ENOENT' });
+});
