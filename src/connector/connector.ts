@@ -83,7 +83,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
 
   async #serve(): Promise<void> {
     const { routerUrl, mac, ca, logger, ...settings } = this.#settings;
-    const dataDir = await DataDir.open(settings.dataDir, { hidden: settings.hidden });
+    const dataDir = await DataDir.open(settings.dataDir, settings);
     const agents = createAgents(ca);
     const router = new RouterClient({
       routerUrl,

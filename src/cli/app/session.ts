@@ -9,6 +9,7 @@ import { escapeForTerminal } from '../escape.ts';
 import { explainError } from './explain.ts';
 import { formatDuration } from './format.ts';
 import { markReported } from '../errors.ts';
+import { STOP_SIGNALS } from '../signals.ts';
 import { toProblemLine } from './problem-line.ts';
 import { type RetryOptions, withRetries } from './retry.ts';
 
@@ -40,7 +41,7 @@ export interface Subject {
 
 /**
  * Runs one command: reads its configuration, hears signals and the clock, cleans up, and completes errors with advice. A
- * first SIGINT or SIGTERM cancels what is under way, a second one ends at once.
+ * first SIGINT, SIGTERM or SIGBREAK cancels what is under way, a second one ends at once.
  * @throws {RelayError} what went wrong, in words for people; with `--json` it is on standard error as JSON as well.
  */
 export async function runSession(
@@ -60,8 +61,7 @@ export async function runSession(
     else stop.abort(interrupted);
   };
   const timer = config.timeoutMs === undefined ? undefined : setTimeout(onTimeout, config.timeoutMs, config.timeoutMs);
-  io.signals.on('SIGINT', onSignal);
-  io.signals.on('SIGTERM', onSignal);
+  for (const signal of STOP_SIGNALS) io.signals.on(signal, onSignal);
   try {
     const client = new RelayClient({ baseUrl: config.router, fetch: connections.fetch, userAgent: `relay/${version}` });
     const session = createSession(io, config, client, connections.fetch, stop.signal);
@@ -79,8 +79,7 @@ export async function runSession(
     }
   } finally {
     clearTimeout(timer);
-    io.signals.off('SIGINT', onSignal);
-    io.signals.off('SIGTERM', onSignal);
+    for (const signal of STOP_SIGNALS) io.signals.off(signal, onSignal);
     await connections.close();
   }
 
