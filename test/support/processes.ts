@@ -17,11 +17,16 @@ export class RoleProcess implements AsyncDisposable {
   readonly exited: Promise<number | null>;
   #wakeUp = Promise.withResolvers<void>();
 
-  constructor(args: readonly string[], options: SpawnOptions = {}) {
-    this.child = spawn(process.execPath, [RELAY, ...args, '--log-format', 'json'], {
+  /** @param options.command what to run in place of `bin/relay.js`; it gets no environment but `env`. */
+  constructor(
+    args: readonly string[],
+    { command, ...options }: SpawnOptions & { readonly command?: readonly string[] } = {},
+  ) {
+    const [program = '', ...words] = command ?? [process.execPath, RELAY];
+    this.child = spawn(program, [...words, ...args, '--log-format', 'json'], {
       stdio: ['ignore', 'ignore', 'pipe'],
       ...options,
-      env: { ...cleanEnv(), ...options.env },
+      env: command === undefined ? { ...cleanEnv(), ...options.env } : (options.env ?? {}),
     });
     this.exited = once(this.child, 'exit').then(([code]) => code as number | null);
     createInterface({ input: this.child.stderr as NodeJS.ReadableStream }).on('line', (line) => {
