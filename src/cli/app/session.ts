@@ -1,6 +1,6 @@
 import type { Config } from '../../config/options.ts';
 import { resolveConfig } from '../../config/resolve.ts';
-import { type Fetch, RelayClient, RelayError } from '../../index.ts';
+import { type Fetch, RelayClient, RelayError, type RetryOptions, withRetries } from '../../index.ts';
 import { readCertificates } from '../certificates.ts';
 import { flagsOf } from '../flags.ts';
 import type { CommandContext, Io } from '../io.ts';
@@ -11,7 +11,6 @@ import { formatDuration } from './format.ts';
 import { markReported } from '../errors.ts';
 import { STOP_SIGNALS } from '../signals.ts';
 import { toProblemLine } from './problem-line.ts';
-import { type RetryOptions, withRetries } from './retry.ts';
 
 /** What one `relay app …` command works with. */
 export interface Session {
