@@ -71,10 +71,11 @@ describe('the image', () => {
     const { code, stderr } = await run(process.execPath, [...words, ...image.command], { env, cwd: work });
     expect([code, stderr]).toEqual([2, expect.stringContaining('--host 0.0.0.0 is beyond loopback')]);
   });
+});
 
-  const onlyRoot = process.getuid?.() === 0 ? test : test.skip;
-
-  onlyRoot('carries a dataset with its root file system read-only, says its health, and drains', async () => {
+// Only root may make what a container is made of.
+(process.getuid?.() === 0 ? describe : describe.skip)('a container of the image', () => {
+  test('carries a dataset with its root file system read-only, says its health, and drains', async () => {
     const command = await enter();
     const env = { ...image.env, PATH, RELAY_HOST: '127.0.0.1', RELAY_PORT: '0' };
     const probe = await run(String(command[0]), [...command.slice(1), 'sh', '-c', 'id -u; touch /tmp/x /opt/relay/x'], {
