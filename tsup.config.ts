@@ -1,7 +1,8 @@
 import { defineConfig } from 'tsup';
+import manifest from './package.json' with { type: 'json' };
 
 export default defineConfig({
-  entry: { cli: 'src/cli/main.ts', index: 'src/index.ts' },
+  entry: { cli: 'src/cli/main.ts', index: 'src/index.ts', files: 'src/files.ts' },
   format: 'esm',
   target: 'node22',
   platform: 'node',
@@ -12,4 +13,5 @@ export default defineConfig({
   removeNodeProtocol: false,
   // Declarations come from tsc: TypeScript 7 has no compiler API for tsup to call.
   dts: false,
+  define: { RELAY_VERSION: JSON.stringify(manifest.version) },
 });

@@ -63,7 +63,8 @@ function readPackages(file) {
 }
 
 function isBuilt() {
-  return existsSync(path('dist/cli.js')) && existsSync(path('dist/index.js')) && read(BUILD_STAMP) === hashSources();
+  const built = ['cli', 'index', 'files'].every((name) => existsSync(path(`dist/${name}.js`)));
+  return built && read(BUILD_STAMP) === hashSources();
 }
 
 function hashSources() {

@@ -8,6 +8,7 @@ export type { DatasetResponse } from './client/dataset-response.ts';
 export type { DatasetStat } from './client/dataset-stat.ts';
 export type { PollOptions } from './client/long-poll.ts';
 export { type DownloadOptions, downloadOffloaded, type StoreContent, type WriteAt } from './client/store-content.ts';
+export { type RetryOptions, withRetries } from './client/retry.ts';
 export type { StoreReaderOptions } from './client/store-reader.ts';
 export type { Fetch } from './client/transport.ts';
 export type { DatasetInfo } from './protocol/answers.ts';

@@ -8,10 +8,10 @@ export interface Io {
   readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number };
   /** Environment and working directory, for the configuration. */
   readonly surroundings: Surroundings;
-  /** Where `SIGINT` and `SIGTERM` are heard. */
+  /** Where `SIGINT`, `SIGTERM` and `SIGBREAK` are heard. */
   readonly signals: {
-    on(signal: 'SIGINT' | 'SIGTERM', listener: () => void): unknown;
-    off(signal: 'SIGINT' | 'SIGTERM', listener: () => void): unknown;
+    on(signal: 'SIGINT' | 'SIGTERM' | 'SIGBREAK', listener: () => void): unknown;
+    off(signal: 'SIGINT' | 'SIGTERM' | 'SIGBREAK', listener: () => void): unknown;
   };
 }
 

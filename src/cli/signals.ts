@@ -2,6 +2,9 @@ import type { Logger } from '../observability/logger.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Io } from './io.ts';
 
+/** What asks relay to stop. Only Windows knows SIGBREAK; elsewhere nothing ever sends it. */
+export const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGBREAK'] as const;
+
 /** Work that goes on until it is told to stop. */
 interface LongLived {
   /** Settles when the work ends of itself, if it ever does. */
@@ -13,7 +16,8 @@ interface LongLived {
 }
 
 /**
- * Runs until the work ends or a signal comes. The first SIGTERM or SIGINT drains; the second ends at once.
+ * Runs until the work ends or a signal comes. The first SIGTERM, SIGINT or SIGBREAK
+ * (Ctrl-Break of Windows) drains; the second ends at once.
  * @throws {RelayError} `interrupted` after a second signal, when the process must not wait for anything
  */
 export async function runUntilSignal(work: LongLived, signals: Io['signals'], logger: Logger): Promise<void> {
@@ -25,7 +29,7 @@ export async function runUntilSignal(work: LongLived, signals: Io['signals'], lo
     if (count === 1) first.resolve(signal);
     else second.reject(new RelayError('interrupted', `${signal} for the second time: ending at once`));
   };
-  const listeners = [['SIGINT', hear('SIGINT')] as const, ['SIGTERM', hear('SIGTERM')] as const];
+  const listeners = STOP_SIGNALS.map((signal) => [signal, hear(signal)] as const);
   for (const [signal, listener] of listeners) signals.on(signal, listener);
   const ends = [first.promise.then(stop), second.promise, ...(work.done ? [work.done] : [])];
   try {

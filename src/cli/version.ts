@@ -1,9 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 
-/** The version of relay, from the `package.json` above this file, in the sources as in the built package. */
+/** The version of relay, which the build writes in place of this name. */
+declare const RELAY_VERSION: string | undefined;
+
+/** The version of relay: as built, and from `package.json` where the sources run as they are. */
 export function readVersion(): string {
-  const manifest = ['../package.json', '../../package.json']
-    .map((path) => new URL(path, import.meta.url))
-    .find((url) => existsSync(url));
-  return manifest ? (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version : '0.0.0';
+  if (typeof RELAY_VERSION === 'string') return RELAY_VERSION;
+  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
 }

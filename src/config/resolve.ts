@@ -79,7 +79,7 @@ export function resolveConfig<R extends Role>(role: R, flags: Flags, surrounding
  * @throws {RelayError} `usage` for a bad value or an environment file that is not to be trusted
  */
 export function gatherOptions(role: Role, flags: Flags, surroundings: Surroundings): Gathered {
-  const { env, cwd, home = homedir(), uid = process.geteuid?.() } = surroundings;
+  const { env, cwd, home = findHome(), uid = process.geteuid?.() } = surroundings;
   const explicit = [flags['env-file'] ?? surroundings.envFile].flat().at(-1);
   const envFile = readEnvFile(cwd, explicit === undefined ? undefined : String(explicit), uid);
   const values = new Map<string, Value>();
@@ -149,4 +149,13 @@ function unknownVariables(envFile: EnvFile | undefined): string[] {
       const guess = closest(variable, known);
       return `${variable} in ${envFile?.path} is not an option of relay${guess ? ` (is ${guess} meant?)` : ''}`;
     });
+}
+
+/** The user's home; `/` for a user that the system does not know, as a container's often is. */
+function findHome(): string {
+  try {
+    return homedir();
+  } catch {
+    return '/';
+  }
 }

@@ -87,7 +87,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
 
   async #serve(): Promise<void> {
     const { routerUrl, mac, ca, logger, ...settings } = this.#settings;
-    const dataDir = await DataDir.open(settings.dataDir, { hidden: settings.hidden });
+    const dataDir = await DataDir.open(settings.dataDir, settings);
     const authorization = new Authorization(this.#settings);
     const agents = createAgents(ca);
     const arrivals = new Arrivals({ waitMs: settings.receivingTimeoutMs, findLink: () => this.#link });

@@ -46,6 +46,8 @@ export interface ConnectorOptions {
   readonly allowHttp?: boolean | undefined;
   /** Certificates of authorities trusted besides the usual ones, PEM. */
   readonly ca?: string | undefined;
+  /** Whose rules for file names hold. Default that of this machine. */
+  readonly platform?: NodeJS.Platform | undefined;
   /** Version of this software, as listings show it. */
   readonly version: string;
   readonly logger: Logger;
@@ -73,6 +75,7 @@ const DEFAULTS = {
   websocketRetryMs: 600_000,
   receivingTimeoutMs: 5000,
   graceMs: 25_000,
+  platform: process.platform,
 } as const;
 
 /** Fills in the defaults; an option that is present but undefined counts as absent. */

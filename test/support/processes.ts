@@ -17,16 +17,23 @@ export class RoleProcess implements AsyncDisposable {
   readonly exited: Promise<number | null>;
   #wakeUp = Promise.withResolvers<void>();
 
-  /** @param options.through a program and its arguments that runs it, such as setpriv. */
+  /**
+   * @param options.through a program and its arguments that runs it, such as setpriv.
+   * @param options.command what to run in place of `bin/relay.js`; it gets no environment but `env`.
+   */
   constructor(
     args: readonly string[],
-    { through = [], ...options }: SpawnOptions & { readonly through?: readonly string[] } = {},
+    {
+      through = [],
+      command,
+      ...options
+    }: SpawnOptions & { readonly through?: readonly string[]; readonly command?: readonly string[] } = {},
   ) {
-    const [program = process.execPath, ...words] = [...through, process.execPath, RELAY, ...args];
-    this.child = spawn(program, [...words, '--log-format', 'json'], {
+    const [program = '', ...words] = [...through, ...(command ?? [process.execPath, RELAY])];
+    this.child = spawn(program, [...words, ...args, '--log-format', 'json'], {
       stdio: ['ignore', 'ignore', 'pipe'],
       ...options,
-      env: { ...cleanEnv(), ...options.env },
+      env: command === undefined ? { ...cleanEnv(), ...options.env } : (options.env ?? {}),
     });
     this.exited = once(this.child, 'exit').then(([code]) => code as number | null);
     createInterface({ input: this.child.stderr as NodeJS.ReadableStream }).on('line', (line) => {

@@ -47,7 +47,9 @@ async function findWords(error: RelayError, context: ErrorContext): Promise<stri
         'Ask again once nobody writes to it; better still, have it written elsewhere and renamed when complete.',
       );
     case 'dataset_unreadable':
-      return advise('On the node, let the user that runs `relay connector` read the file.');
+      return advise(
+        'On the node, let the user that runs `relay connector` read the file, and close it where another program has it open.',
+      );
     case 'data_dir_unavailable':
       return advise('On the node, see that the directory given by --data-dir is there (a disk not mounted?).');
     case 'request_timeout':

@@ -1,8 +1,5 @@
 import { once } from 'node:events';
-import { outputError } from '../../client/output-error.ts';
-import { checkTarget, saveTo } from '../../client/save.ts';
-import type { Receipt } from '../../client/verify.ts';
-import { writeOut } from '../../client/write-out.ts';
+import { checkTarget, outputError, type Receipt, saveTo, writeOut } from '../../files.ts';
 import type { Content } from '../../index.ts';
 import type { Io } from '../io.ts';
 import { formatBytes, formatDuration } from './format.ts';

@@ -1,6 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { saveTo } from '../../client/save.ts';
-import { verify } from '../../client/verify.ts';
+import { saveTo, verify } from '../../files.ts';
 import { createDigest, finishDigest } from '../../http/digest.ts';
 import type { Content, SyncAnswer } from '../../index.ts';
 import { addOptions } from '../flags.ts';

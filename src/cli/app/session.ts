@@ -1,6 +1,6 @@
 import type { Config } from '../../config/options.ts';
 import { resolveConfig } from '../../config/resolve.ts';
-import { type Fetch, RelayClient, RelayError } from '../../index.ts';
+import { type Fetch, RelayClient, RelayError, type RetryOptions, withRetries } from '../../index.ts';
 import { parseTraceparent } from '../../protocol/trace-context.ts';
 import { readCertificates } from '../certificates.ts';
 import { tokenSource } from '../credentials.ts';
@@ -11,8 +11,8 @@ import { escapeForTerminal } from '../escape.ts';
 import { explainError } from './explain.ts';
 import { formatDuration } from './format.ts';
 import { markReported } from '../errors.ts';
+import { STOP_SIGNALS } from '../signals.ts';
 import { toProblemLine } from './problem-line.ts';
-import { type RetryOptions, withRetries } from './retry.ts';
 import { WaitLine } from './wait-line.ts';
 
 /** What one `relay app …` command works with. */
@@ -45,7 +45,7 @@ export interface Subject {
 
 /**
  * Runs one command: reads its configuration, hears signals and the clock, cleans up, and completes errors with advice. A
- * first SIGINT or SIGTERM cancels what is under way, a second one ends at once.
+ * first SIGINT, SIGTERM or SIGBREAK cancels what is under way, a second one ends at once.
  * @throws {RelayError} what went wrong, in words for people; with `--json` it is on standard error as JSON as well.
  */
 export async function runSession(
@@ -66,8 +66,7 @@ export async function runSession(
     else stop.abort(interrupted);
   };
   const timer = config.timeoutMs === undefined ? undefined : setTimeout(onTimeout, config.timeoutMs, config.timeoutMs);
-  io.signals.on('SIGINT', onSignal);
-  io.signals.on('SIGTERM', onSignal);
+  for (const signal of STOP_SIGNALS) io.signals.on(signal, onSignal);
   try {
     const client = new RelayClient({
       baseUrl: config.router,
@@ -95,8 +94,7 @@ export async function runSession(
     }
   } finally {
     clearTimeout(timer);
-    io.signals.off('SIGINT', onSignal);
-    io.signals.off('SIGTERM', onSignal);
+    for (const signal of STOP_SIGNALS) io.signals.off(signal, onSignal);
     await connections.close();
   }
 

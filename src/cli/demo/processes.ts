@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { isSea } from 'node:sea';
 import { RelayError } from '../../protocol/errors.ts';
 
 /** How long a process may take to say that it is ready, in ms. */
@@ -8,8 +9,8 @@ const READY_TIMEOUT_MS = 15_000;
 /** How long it may take to end when it is asked to, in ms. */
 const END_TIMEOUT_MS = 5000;
 
-/** The words that start this very program again. */
-const SELF = [process.execPath, process.argv[1] ?? ''] as const;
+/** The words that start this very program again; the single file has no script to name. */
+const SELF = isSea() ? [process.execPath] : [process.execPath, process.argv[1] ?? ''];
 
 /** What a run of the command line gave. */
 export interface CommandResult {
@@ -76,8 +77,8 @@ export class Processes implements AsyncDisposable {
   }
 
   #spawn(args: readonly string[], stdio: ('ignore' | 'pipe')[]): ChildProcess {
-    const [program, script] = SELF;
-    const child = spawn(program, [script, ...args], { stdio, cwd: this.#directory });
+    const [program = '', ...script] = SELF;
+    const child = spawn(program, [...script, ...args], { stdio, cwd: this.#directory });
     this.#children.push(child);
     return child;
   }

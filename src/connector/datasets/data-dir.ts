@@ -13,24 +13,29 @@ export async function checkDataDir(dir: string): Promise<void> {
   if (problem !== undefined) throw new RelayError('usage', `the data directory ${dir} ${problem}`);
 }
 
+type DataDirOptions = Pick<DataDir, 'hidden' | 'platform'>;
+
 /** The data directory: where it is and whether it is still what it was at the start. */
 export class DataDir {
   readonly #dir: string;
   readonly #wasMountPoint: boolean;
   /** Whether names with a part that begins with a dot are offered. */
   readonly hidden: boolean;
+  /** Whose rules for names and paths hold: that of this machine. */
+  readonly platform: NodeJS.Platform;
 
-  private constructor(dir: string, hidden: boolean, wasMountPoint: boolean) {
+  private constructor(dir: string, { hidden, platform }: DataDirOptions, wasMountPoint: boolean) {
     this.#dir = dir;
     this.hidden = hidden;
+    this.platform = platform;
     this.#wasMountPoint = wasMountPoint;
   }
 
   /** Takes `dir` as it is now. @throws {RelayError} usage, see {@link checkDataDir}. */
-  static async open(dir: string, options: { readonly hidden: boolean }): Promise<DataDir> {
+  static async open(dir: string, options: DataDirOptions): Promise<DataDir> {
     await checkDataDir(dir);
     const absolute = path.resolve(dir);
-    return new DataDir(absolute, options.hidden, await isMountPoint(absolute));
+    return new DataDir(absolute, options, await isMountPoint(absolute));
   }
 
   /**

@@ -6,7 +6,7 @@ import { RelayError } from '../../protocol/errors.ts';
 import type { DataDir } from './data-dir.ts';
 import { type Directory, openDirectory } from './directory.ts';
 import { type DatasetFacts, readFacts } from './facts.ts';
-import { isNotThere, systemCode } from './file-errors.ts';
+import { isNotThere, isRefused, systemCode } from './file-errors.ts';
 import { openExact } from './open.ts';
 import { isOffered } from './resolve-name.ts';
 
@@ -64,7 +64,7 @@ class Walk {
     linked: number,
     follow: boolean,
   ): AsyncGenerator<DatasetFacts> {
-    const directory = await this.#orSkip(prefix, () => openDirectory(this.#root, file, follow));
+    const directory = await this.#orSkip(prefix, () => openDirectory(this.#root, file, follow, this.#dataDir.platform));
     if (directory === undefined) return;
     try {
       if (chain.includes(directory.real)) return;
@@ -93,7 +93,7 @@ class Walk {
     for await (const dirent of await opendir(directory.access, { bufferSize: 256 })) {
       signal.throwIfAborted();
       const name = prefix + dirent.name;
-      if (!isOffered(name, this.#dataDir.hidden)) continue;
+      if (!isOffered(name, this.#dataDir)) continue;
       const kind = await classify(dirent, `${directory.access}/${dirent.name}`);
       if (kind === undefined) continue;
       const key = kind.startsWith('directory') ? `${name}/` : name;
@@ -107,7 +107,7 @@ class Walk {
   /** A link is taken for what opens under its name, by the same checks. */
   async #inspectLink(name: string): Promise<DatasetFacts | undefined> {
     try {
-      await using dataset = await openExact(this.#root, name as DatasetName);
+      await using dataset = await openExact(this.#root, name as DatasetName, this.#dataDir.platform);
       return dataset?.facts;
     } catch (error) {
       const isLeftOut = error instanceof RelayError ? error.code === 'dataset_not_found' : systemCode(error) !== '';
@@ -125,7 +125,7 @@ class Walk {
       if (this.#options.signal.aborted || code === '') throw error;
       await this.#dataDir.locate();
       if (isNotThere(error)) return undefined;
-      if (code === 'EACCES' || code === 'EPERM') {
+      if (isRefused(error)) {
         this.#options.logger.warn(
           { directory: prefix, code },
           'a directory may not be read; it is left out of the listing',

@@ -8,7 +8,7 @@ import type { DataDir } from './data-dir.ts';
 import { computeEtag } from './etag.ts';
 import { type DatasetFacts, readFacts } from './facts.ts';
 import { isNotThere, notFound, toDatasetError } from './file-errors.ts';
-import { findNormalized, isOffered } from './resolve-name.ts';
+import { findNormalized, isOffered, isOwnSpelling } from './resolve-name.ts';
 
 // Should a FIFO or a terminal take the file's place after the look at it, opening it must neither wait nor take it over.
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
@@ -72,8 +72,9 @@ export class OpenDataset implements AsyncDisposable {
 export async function openDataset(dataDir: DataDir, name: DatasetName): Promise<OpenDataset> {
   const root = await dataDir.locate();
   try {
-    if (!isOffered(name, dataDir.hidden)) throw notFound(name);
-    return (await openExact(root, name)) ?? (await openNormalized(root, name, dataDir.hidden));
+    if (!isOffered(name, dataDir)) throw notFound(name);
+    const exact = (await isOwnSpelling(root, name, dataDir.platform)) ? name : undefined;
+    return (exact && (await openExact(root, exact, dataDir.platform))) ?? (await openNormalized(root, name, dataDir));
   } catch (error) {
     const failure = toDatasetError(name, error);
     // A share that was lost in between looks like a missing file.
@@ -82,10 +83,10 @@ export async function openDataset(dataDir: DataDir, name: DatasetName): Promise<
   }
 }
 
-async function openNormalized(root: string, name: DatasetName, hidden: boolean): Promise<OpenDataset> {
-  const found = await findNormalized(root, name);
-  if (found === undefined || found === name || !isOffered(found, hidden)) throw notFound(name);
-  const dataset = await openExact(root, found);
+async function openNormalized(root: string, name: DatasetName, dataDir: DataDir): Promise<OpenDataset> {
+  const found = await findNormalized(root, name, dataDir.platform);
+  if (found === undefined || !isOffered(found, dataDir)) throw notFound(name);
+  const dataset = await openExact(root, found, dataDir.platform);
   if (dataset === undefined) throw notFound(name);
   return dataset;
 }
@@ -96,7 +97,11 @@ async function openNormalized(root: string, name: DatasetName, hidden: boolean):
  * @returns undefined where there is nothing of that name.
  * @throws {RelayError} dataset_not_found when it is not offered; else the system's error.
  */
-export async function openExact(root: string, name: DatasetName): Promise<OpenDataset | undefined> {
+export async function openExact(
+  root: string,
+  name: DatasetName,
+  platform: NodeJS.Platform,
+): Promise<OpenDataset | undefined> {
   const file = path.join(root, name);
   try {
     if (!(await stat(file)).isFile()) throw notFound(name);
@@ -107,7 +112,7 @@ export async function openExact(root: string, name: DatasetName): Promise<OpenDa
   const handle = await open(file, FLAGS);
   try {
     const stats = await handle.stat({ bigint: true });
-    if (!stats.isFile() || !(await isOpenedBelow(root, file, handle))) throw notFound(name);
+    if (!stats.isFile() || !(await isOpenedBelow(root, file, handle, platform))) throw notFound(name);
     return new OpenDataset(readFacts(name, stats), handle);
   } catch (error) {
     await handle.close();

@@ -1,16 +1,15 @@
-import { lstat, opendir } from 'node:fs/promises';
+import { lstat, opendir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { type DatasetName, parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
+import type { DataDir } from './data-dir.ts';
 import { isNotThere } from './file-errors.ts';
-
-/** Characters that would make a part mean something else to Windows: separators, streams, drives. */
-const WINDOWS_SYNTAX = /[\\:]/;
+import { isPlainOnWindows, mayBeShortAlias } from './windows-name.ts';
 
 /** Whether a name may be looked for at all. What the protocol would not let pass is not looked for either. */
-export function isOffered(name: string, hidden: boolean): boolean {
+export function isOffered(name: string, { hidden, platform }: Pick<DataDir, 'hidden' | 'platform'>): boolean {
   if (parseDatasetName(name) instanceof RelayError) return false;
-  if (process.platform === 'win32' && WINDOWS_SYNTAX.test(name)) return false;
+  if (platform === 'win32' && !isPlainOnWindows(name)) return false;
   return hidden || !name.split('/').some((part) => part.startsWith('.'));
 }
 
@@ -18,7 +17,30 @@ export function isOffered(name: string, hidden: boolean): boolean {
  * What a part must have in it to be the NFC of some other spelling: anything beyond ASCII, and the three ASCII characters
  * that are the NFC of one beyond it. All others are not worth reading a directory for.
  */
-const MAY_BE_SPELT_OTHERWISE = /[K;`\u0080-\uffff]/;
+const mayBeSpeltOtherwise = (part: string): boolean => /[K;`\u0080-\uffff]/.test(part.normalize('NFC'));
+
+/** Whether a directory there may open a part under a spelling that it does not have itself. */
+function isOpenedLoosely(part: string, platform: NodeJS.Platform): boolean {
+  return platform === 'win32' || platform === 'darwin' || mayBeShortAlias(part);
+}
+
+/**
+ * Whether opening `name` can lead to nothing that is spelt otherwise on disk, which file systems do that ignore case or
+ * keep short aliases. False also where a link is on the way, or nothing is there: then {@link findNormalized} tells.
+ * @param root real path of the data directory.
+ */
+export async function isOwnSpelling(root: string, name: string, platform: NodeJS.Platform): Promise<boolean> {
+  if (!name.split('/').some((part) => isOpenedLoosely(part, platform))) return true;
+  // A short alias may survive in a real path where the system is not Windows.
+  if (platform !== 'win32' && platform !== 'darwin') return false;
+  const file = path.join(root, name);
+  try {
+    return (await realpath(file)) === file;
+  } catch (error) {
+    if (isNotThere(error)) return false;
+    throw error;
+  }
+}
 
 /**
  * Finds the name on disk that equals `name` part by part: the exact spelling first, then one that is the same in NFC
@@ -26,11 +48,17 @@ const MAY_BE_SPELT_OTHERWISE = /[K;`\u0080-\uffff]/;
  * @param root real path of the data directory.
  * @returns the name as it is on disk; undefined where there is none.
  */
-export async function findNormalized(root: string, name: string): Promise<DatasetName | undefined> {
+export async function findNormalized(
+  root: string,
+  name: string,
+  platform: NodeJS.Platform,
+): Promise<DatasetName | undefined> {
   let dir = root;
   const found: string[] = [];
   for (const part of name.split('/')) {
-    const entry = (await exists(path.join(dir, part))) ? part : await findEntry(dir, part.normalize('NFC'));
+    const isLoose = isOpenedLoosely(part, platform);
+    const isSure = !isLoose && (await exists(path.join(dir, part)));
+    const entry = isSure ? part : isLoose || mayBeSpeltOtherwise(part) ? await findEntry(dir, part) : undefined;
     if (entry === undefined) return undefined;
     found.push(entry);
     dir = path.join(dir, entry);
@@ -48,10 +76,12 @@ async function exists(file: string): Promise<boolean> {
   }
 }
 
-async function findEntry(dir: string, normalized: string): Promise<string | undefined> {
-  if (!MAY_BE_SPELT_OTHERWISE.test(normalized)) return undefined;
+/** What a directory has under that very spelling, or one that is the same in NFC. */
+async function findEntry(dir: string, part: string): Promise<string | undefined> {
+  const normalized = part.normalize('NFC');
   let best: string | undefined;
   for await (const { name } of await opendir(dir)) {
+    if (name === part) return name;
     if (name.normalize('NFC') === normalized && (best === undefined || name < best)) best = name;
   }
   return best;

@@ -27,7 +27,7 @@ function createWork(): {
 }
 
 describe('a long-lived command', () => {
-  test.each(['SIGINT', 'SIGTERM'])('drains on the first %s and ends when that is done', async (signal) => {
+  test.each(['SIGINT', 'SIGTERM', 'SIGBREAK'])('drains on the first %s and ends when that is done', async (signal) => {
     const signals = new EventEmitter();
     const work = createWork();
     const running = runUntilSignal(work, signals, silentLogger());

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from '@jest/globals';
+import * as files from '../../../src/files.ts';
 import * as library from '../../../src/index.ts';
 
 /** Every module that a file brings with it, at run time. */
@@ -22,5 +23,15 @@ test('the library runs wherever there is fetch: it needs nothing of Node, and zo
 });
 
 test('it exports what the documents name, and nothing of its insides', () => {
-  expect(Object.keys(library).toSorted()).toEqual(['RelayClient', 'RelayError', 'downloadOffloaded', 'isErrorCode']);
+  expect(Object.keys(library).toSorted()).toEqual([
+    'RelayClient',
+    'RelayError',
+    'downloadOffloaded',
+    'isErrorCode',
+    'withRetries',
+  ]);
+});
+
+test('what saves to files is apart from it, since it needs Node', () => {
+  expect(Object.keys(files).toSorted()).toEqual(['checkTarget', 'outputError', 'saveTo', 'verify', 'writeOut']);
 });

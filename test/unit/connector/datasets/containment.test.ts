@@ -1,7 +1,7 @@
 import { mkdir, open, rename, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { isBelow, isOpenedBelow, isResolvedBelow } from '../../../../src/connector/datasets/containment.ts';
+import { isBelow, isOpenedBelow } from '../../../../src/connector/datasets/containment.ts';
 import { Sandbox } from '../support-dir.ts';
 
 describe('what lies below a directory', () => {
@@ -15,13 +15,38 @@ describe('what lies below a directory', () => {
     ['/data', '/other/data/a', false],
     ['/', '/a', true],
   ])('%s, %s: %s', (root, file, expected) => {
-    expect(isBelow(root, file)).toBe(expected);
+    expect(isBelow(root, file, 'linux')).toBe(expected);
   });
 
   test.each([
-    ['by the open file', isOpenedBelow],
-    ['by its path, where the kernel does not say', isResolvedBelow],
-  ])('is told %s', async (_, check) => {
+    ['C:\\data', 'C:\\data\\a', true],
+    ['C:\\data', 'C:\\data\\sub\\..a', true],
+    ['C:\\data', 'C:\\data', false],
+    ['C:\\data', 'C:\\data-sibling\\a', false],
+    ['C:\\data', 'C:\\data.', false],
+    ['C:\\data', 'C:\\', false],
+    // Where a directory tells cases apart, as it can since Windows 10, these are two.
+    ['C:\\data', 'C:\\DATA\\a', false],
+    // What a junction or a link may lead to: another drive, a share, a volume without a letter.
+    ['C:\\data', 'D:\\data\\a', false],
+    ['C:\\data', '\\\\server\\share\\data\\a', false],
+    ['C:\\data', '\\\\?\\Volume{01234567-89ab-cdef-0123-456789abcdef}\\a', false],
+    ['C:\\data', '\\\\?\\C:\\data\\a', false],
+    ['D:\\', 'D:\\a', true],
+    ['D:\\', 'D:\\', false],
+    ['D:\\', 'C:\\a', false],
+    ['\\\\server\\share', '\\\\server\\share\\a', true],
+    ['\\\\server\\share\\', '\\\\server\\share\\a', true],
+    ['\\\\server\\share', '\\\\server\\share2\\a', false],
+    ['\\\\server\\share', '\\\\other\\share\\a', false],
+  ])('on Windows: %s, %s: %s', (root, file, expected) => {
+    expect(isBelow(root, file, 'win32')).toBe(expected);
+  });
+
+  test.each([
+    ['by the open file', 'linux'],
+    ['by its path, where the kernel does not say', 'darwin'],
+  ] as const)('is told %s', async (_, platform) => {
     await using sandbox = await Sandbox.create({ inside: 'i', 'sub/file': 's' });
     const { data, top } = sandbox;
     await writeFile(path.join(top, 'outside'), 'o');
@@ -30,7 +55,7 @@ describe('what lies below a directory', () => {
     const results: Record<string, boolean> = {};
     for (const name of ['inside', 'sub/file', 'link-in', 'link-out']) {
       await using handle = await open(path.join(data, name));
-      results[name] = await check(data, path.join(data, name), handle);
+      results[name] = await isOpenedBelow(data, path.join(data, name), handle, platform);
     }
     expect(results).toEqual({ inside: true, 'sub/file': true, 'link-in': true, 'link-out': false });
   });
@@ -45,7 +70,8 @@ describe('what lies below a directory', () => {
     await using handle = await open(path.join(box, 'file'));
     await rename(box, path.join(sandbox.top, 'used'));
     await rename(`${box}-away`, box);
-    expect(await isResolvedBelow(sandbox.data, path.join(box, 'file'), handle)).toBe(false);
-    expect(await isOpenedBelow(sandbox.data, path.join(box, 'file'), handle)).toBe(false);
+    for (const platform of ['darwin', 'linux'] as const) {
+      expect(await isOpenedBelow(sandbox.data, path.join(box, 'file'), handle, platform)).toBe(false);
+    }
   });
 });

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, rename, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { platform } from 'node:process';
 import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
@@ -28,7 +29,7 @@ async function list(dataDir: DataDir, { cursor, limit = Infinity, signal }: Page
   return names;
 }
 
-const openDir = (dir: string, hidden = false): Promise<DataDir> => DataDir.open(dir, { hidden });
+const openDir = (dir: string, hidden = false): Promise<DataDir> => DataDir.open(dir, { hidden, platform });
 
 describe('listing datasets', () => {
   test('goes in order of code units of the whole name, not of its parts', async () => {

@@ -2,11 +2,13 @@ import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { chmod, mkdir, open, readdir, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { platform } from 'node:process';
 import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { DataDir } from '../../../../src/connector/datasets/data-dir.ts';
 import { openDataset } from '../../../../src/connector/datasets/open.ts';
+import { findNormalized, isOwnSpelling } from '../../../../src/connector/datasets/resolve-name.ts';
 import { RelayError } from '../../../../src/protocol/errors.ts';
 import { Churn, countDescriptors, named, Sandbox, watchRace } from '../support-dir.ts';
 
@@ -46,6 +48,7 @@ async function createMaze(): Promise<Sandbox> {
     'sub/.env': 'env',
     'a b#c%20d.txt': 'odd',
     'smile-😀.txt': 'smile',
+    'sub/own~1.csv': 'own',
     empty: '',
   });
   const { top, data } = sandbox;
@@ -114,22 +117,42 @@ describe('opening a dataset', () => {
       'x'.repeat(300),
       `${'x/'.repeat(2000)}x`,
     ].map((name) => [name, 'dataset_not_found']),
+    // What a file system may take for another name: none of it is in the directory.
+    ...['LINK-~1', 'GIT~1/config', 'sub/ENV~1', 'PLAIN.CSV', 'Sub/deep/file.txt'].map((name) => [
+      name,
+      'dataset_not_found',
+    ]),
+    ['sub/own~1.csv', 'own'],
   ])('%j gives %j', async (name, expected) => {
     await using maze = await createMaze();
-    const dataDir = await DataDir.open(maze.data, { hidden: false });
-    // The protocol refuses some of these before; the connector does not rely on it.
-    expect(await outcome(dataDir, name)).toBe(expected);
+    for (const rules of [platform, 'darwin'] as const) {
+      const dataDir = await DataDir.open(maze.data, { hidden: false, platform: rules });
+      // The protocol refuses some of these before; the connector does not rely on it.
+      expect([rules, await outcome(dataDir, name)]).toEqual([rules, expected]);
+    }
   });
+
+  test.each(['linux', 'darwin'] as const)(
+    'a short alias counts only where the directory has it (%s)',
+    async (rules) => {
+      await using sandbox = await Sandbox.create({ 'GIT~1/config': 'own', 'sub/plain': 'plain' });
+      expect(await isOwnSpelling(sandbox.data, 'sub/plain', rules)).toBe(true);
+      // Whether it is an alias is not asked of the one who would open it, but of what the directory lists.
+      expect(await isOwnSpelling(sandbox.data, 'GIT~2/config', rules)).toBe(false);
+      expect(await findNormalized(sandbox.data, 'GIT~1/config', rules)).toBe('GIT~1/config');
+      expect(await findNormalized(sandbox.data, 'GIT~2/config', rules)).toBe(undefined);
+    },
+  );
 
   test('a link back into the directory by way of its parent is allowed, since it ends inside', async () => {
     await using maze = await createMaze();
-    const dataDir = await DataDir.open(maze.data, { hidden: false });
+    const dataDir = await DataDir.open(maze.data, { hidden: false, platform });
     expect(await outcome(dataDir, 'link-up/data/plain.csv')).toBe('plain');
   });
 
   test('all that is not offered gets the same answer', async () => {
     await using maze = await createMaze();
-    const dataDir = await DataDir.open(maze.data, { hidden: false });
+    const dataDir = await DataDir.open(maze.data, { hidden: false, platform });
     const messages = new Set<string>();
     for (const name of ['missing', 'link-out', 'fifo', '.hidden', 'sub', 'loop-a', 'plain.csv/x']) {
       const error = await openDataset(dataDir, named(name)).then(
@@ -143,7 +166,7 @@ describe('opening a dataset', () => {
 
   test('hidden files open when they are asked for', async () => {
     await using maze = await createMaze();
-    const dataDir = await DataDir.open(maze.data, { hidden: true });
+    const dataDir = await DataDir.open(maze.data, { hidden: true, platform });
     expect(await outcome(dataDir, '.git/config')).toBe('config');
     expect(await outcome(dataDir, 'sub/.env')).toBe('env');
     expect(await outcome(dataDir, '../secret.txt')).toBe('dataset_not_found');
@@ -153,14 +176,14 @@ describe('opening a dataset', () => {
     await using maze = await createMaze();
     const link = path.join(maze.top, 'current');
     await symlink('data', link);
-    const dataDir = await DataDir.open(link, { hidden: false });
+    const dataDir = await DataDir.open(link, { hidden: false, platform });
     expect(await outcome(dataDir, 'sub/deep/file.txt')).toBe('deep');
     expect(await outcome(dataDir, 'link-out')).toBe('dataset_not_found');
   });
 
   test('a FIFO does not block, even with nobody at its other end', async () => {
     await using maze = await createMaze();
-    const dataDir = await DataDir.open(maze.data, { hidden: false });
+    const dataDir = await DataDir.open(maze.data, { hidden: false, platform });
     const start = performance.now();
     await Promise.all(Array.from({ length: 20 }, () => outcome(dataDir, 'fifo')));
     expect(performance.now() - start).toBeLessThan(2000);
@@ -168,7 +191,7 @@ describe('opening a dataset', () => {
 
   test('no name at all opens anything outside', async () => {
     await using maze = await createMaze();
-    const dataDir = await DataDir.open(maze.data, { hidden: true });
+    const dataDir = await DataDir.open(maze.data, { hidden: true, platform });
     const entries = await readdir(maze.data);
     const part = fc.oneof(
       fc.constantFrom(
@@ -189,7 +212,7 @@ describe('opening a dataset', () => {
       fc.string({ unit: 'binary', maxLength: 8 }),
       fc.string({ maxLength: 12 }),
     );
-    const allowed = new Set(['plain', 'deep', 'hidden', 'config', 'env', 'odd', 'smile', '']);
+    const allowed = new Set(['plain', 'deep', 'hidden', 'config', 'env', 'odd', 'smile', 'own', '']);
     await fc.assert(
       fc.asyncProperty(fc.array(part, { minLength: 1, maxLength: 6 }), fc.boolean(), async (parts, absolute) => {
         const result = await outcome(dataDir, (absolute ? '/' : '') + parts.join('/'));
@@ -203,7 +226,7 @@ describe('opening a dataset', () => {
     await using sandbox = await Sandbox.create({ 'box/file': 'inside' });
     await mkdir(path.join(sandbox.top, 'outside'));
     await writeFile(path.join(sandbox.top, 'outside/file'), SECRET);
-    const dataDir = await DataDir.open(sandbox.data, { hidden: false });
+    const dataDir = await DataDir.open(sandbox.data, { hidden: false, platform });
     const box = path.join(sandbox.data, 'box');
     const away = path.join(sandbox.data, 'box-away');
     const swap = new Churn(async () => {
@@ -227,7 +250,7 @@ describe('opening a dataset', () => {
     await using sandbox = await Sandbox.create({ file: 'inside' });
     await writeFile(path.join(sandbox.top, 'secret'), SECRET);
     await run('mkfifo', [path.join(sandbox.data, 'pipe')]);
-    const dataDir = await DataDir.open(sandbox.data, { hidden: false });
+    const dataDir = await DataDir.open(sandbox.data, { hidden: false, platform });
     const file = path.join(sandbox.data, 'file');
     const swap = new Churn(async () => {
       await replaceBy(file, (temporary) => symlink('../secret', temporary));
@@ -245,7 +268,7 @@ describe('opening a dataset', () => {
     const nfc = 'caf\u00e9/\u00fcber.csv';
     const nfd = nfc.normalize('NFD');
     await using sandbox = await Sandbox.create({ [nfd]: 'decomposed' });
-    const dataDir = await DataDir.open(sandbox.data, { hidden: false });
+    const dataDir = await DataDir.open(sandbox.data, { hidden: false, platform });
     expect(await outcome(dataDir, nfd)).toBe('decomposed');
     expect(await outcome(dataDir, nfc)).toBe('decomposed');
     await sandbox.write(nfc, 'composed');
@@ -259,7 +282,7 @@ describe('opening a dataset', () => {
     const stored = `${'é'.normalize('NFD')}/${'ö'.normalize('NFC')}.txt`;
     const asked = `${'é'.normalize('NFC')}/${'ö'.normalize('NFD')}.txt`;
     await using sandbox = await Sandbox.create({ [stored]: 'mixed' });
-    const dataDir = await DataDir.open(sandbox.data, { hidden: false });
+    const dataDir = await DataDir.open(sandbox.data, { hidden: false, platform });
     expect(await outcome(dataDir, asked)).toBe('mixed');
     await using dataset = await openDataset(dataDir, named(asked));
     expect(dataset.facts.name).toBe(stored);
@@ -268,14 +291,14 @@ describe('opening a dataset', () => {
   test('a file that may not be read is dataset_unreadable', async () => {
     await using sandbox = await Sandbox.create({ 'locked.csv': 'locked' });
     await chmod(path.join(sandbox.data, 'locked.csv'), 0);
-    const dataDir = await DataDir.open(sandbox.data, { hidden: false });
+    const dataDir = await DataDir.open(sandbox.data, { hidden: false, platform });
     // Permissions do not hold root back.
     expect(await outcome(dataDir, 'locked.csv')).toBe(process.getuid?.() === 0 ? 'locked' : 'dataset_unreadable');
   });
 
   test('gives back every descriptor, whatever happens', async () => {
     await using maze = await createMaze();
-    const dataDir = await DataDir.open(maze.data, { hidden: false });
+    const dataDir = await DataDir.open(maze.data, { hidden: false, platform });
     const before = await countDescriptors();
     for (let i = 0; i < 50; i++) {
       for (const name of ['plain.csv', 'link-out', 'fifo', 'missing', 'link-environ']) await outcome(dataDir, name);
@@ -287,7 +310,7 @@ describe('opening a dataset', () => {
 describe('the data directory', () => {
   test('that is gone, or is no directory any more, is data_dir_unavailable for every name', async () => {
     await using sandbox = await Sandbox.create({ 'a.csv': 'a' });
-    const dataDir = await DataDir.open(sandbox.data, { hidden: false });
+    const dataDir = await DataDir.open(sandbox.data, { hidden: false, platform });
     await rename(sandbox.data, `${sandbox.data}-away`);
     expect(await outcome(dataDir, 'a.csv')).toBe('data_dir_unavailable');
     expect(await outcome(dataDir, '.hidden')).toBe('data_dir_unavailable');
@@ -302,7 +325,7 @@ describe('the data directory', () => {
     await using sandbox = await Sandbox.create({ 'a.csv': 'left under the mount' });
     const link = path.join(sandbox.top, 'share');
     await symlink('/dev/shm', link);
-    const dataDir = await DataDir.open(link, { hidden: false });
+    const dataDir = await DataDir.open(link, { hidden: false, platform });
     expect(await outcome(dataDir, 'a.csv')).toBe('dataset_not_found');
     await unlink(link);
     await symlink(sandbox.data, link);
@@ -315,12 +338,12 @@ describe('the data directory', () => {
   test('is refused at the start with its name', async () => {
     await using sandbox = await Sandbox.create({ 'a.csv': 'a' });
     const missing = path.join(sandbox.top, 'not-there');
-    await expect(DataDir.open(missing, { hidden: false })).rejects.toMatchObject({
+    await expect(DataDir.open(missing, { hidden: false, platform })).rejects.toMatchObject({
       code: 'usage',
       message: expect.stringContaining(missing),
     });
     const file = path.join(sandbox.data, 'a.csv');
-    await expect(DataDir.open(file, { hidden: false })).rejects.toMatchObject({
+    await expect(DataDir.open(file, { hidden: false, platform })).rejects.toMatchObject({
       code: 'usage',
       message: `the data directory ${file} is not a directory`,
     });
@@ -330,7 +353,7 @@ describe('the data directory', () => {
 describe('the entity tag', () => {
   test('changes with content, time and file, and not otherwise', async () => {
     await using sandbox = await Sandbox.create({ 'a.csv': 'one' });
-    const dataDir = await DataDir.open(sandbox.data, { hidden: false });
+    const dataDir = await DataDir.open(sandbox.data, { hidden: false, platform });
     const tag = async (): Promise<string> => {
       await using dataset = await openDataset(dataDir, named('a.csv'));
       return dataset.facts.etag;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { appendFile, rename, truncate, unlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { platform } from 'node:process';
 import { describe, expect, test } from '@jest/globals';
 import { DataDir } from '../../../../src/connector/datasets/data-dir.ts';
 import { Digests } from '../../../../src/connector/datasets/digests.ts';
@@ -17,7 +18,10 @@ describe('reading a dataset', () => {
     async (size) => {
       const content = randomBytes(size);
       await using sandbox = await Sandbox.create({ file: content });
-      await using dataset = await openDataset(await DataDir.open(sandbox.data, { hidden: false }), named('file'));
+      await using dataset = await openDataset(
+        await DataDir.open(sandbox.data, { hidden: false, platform }),
+        named('file'),
+      );
       const pieces: Buffer[] = [];
       const write = (piece: Buffer): void => void pieces.push(Buffer.from(piece));
       await readDataset(dataset, { start: 0, end: size, signal: never, write });
@@ -31,7 +35,10 @@ describe('reading a dataset', () => {
 
   test('waits for each piece to be taken before it passes on the next', async () => {
     await using sandbox = await Sandbox.create({ file: Buffer.alloc(8 * READ_BYTES) });
-    await using dataset = await openDataset(await DataDir.open(sandbox.data, { hidden: false }), named('file'));
+    await using dataset = await openDataset(
+      await DataDir.open(sandbox.data, { hidden: false, platform }),
+      named('file'),
+    );
     let taking = 0;
     let most = 0;
     await readDataset(dataset, {
@@ -62,7 +69,10 @@ describe('reading a dataset', () => {
     ['is deleted', (file) => unlink(file)],
   ])('a file that %s meanwhile is dataset_changed, and its last piece is kept back', async (_, change) => {
     await using sandbox = await Sandbox.create({ file: Buffer.alloc(4 * READ_BYTES) });
-    await using dataset = await openDataset(await DataDir.open(sandbox.data, { hidden: false }), named('file'));
+    await using dataset = await openDataset(
+      await DataDir.open(sandbox.data, { hidden: false, platform }),
+      named('file'),
+    );
     let sent = 0;
     const reading = readDataset(dataset, {
       start: 0,
@@ -79,7 +89,10 @@ describe('reading a dataset', () => {
 
   test('stops when it is aborted', async () => {
     await using sandbox = await Sandbox.create({ file: Buffer.alloc(4 * READ_BYTES) });
-    await using dataset = await openDataset(await DataDir.open(sandbox.data, { hidden: false }), named('file'));
+    await using dataset = await openDataset(
+      await DataDir.open(sandbox.data, { hidden: false, platform }),
+      named('file'),
+    );
     const abort = new AbortController();
     let pieces = 0;
     const reading = readDataset(dataset, {
@@ -99,7 +112,7 @@ describe('reading a dataset', () => {
 describe('digests', () => {
   test('are computed once for one state of a file', async () => {
     await using sandbox = await Sandbox.create({ file: 'content' });
-    const dataDir = await DataDir.open(sandbox.data, { hidden: false });
+    const dataDir = await DataDir.open(sandbox.data, { hidden: false, platform });
     const digests = new Digests();
     const expected = finishDigest(createDigest().update('content'));
     {

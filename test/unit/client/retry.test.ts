@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { type RetryOptions, withRetries } from '../../../../src/cli/app/retry.ts';
-import { type ErrorCode, type ErrorDetails, RelayError } from '../../../../src/index.ts';
-import { failureOf } from '../../client/stub-server.ts';
+import { type RetryOptions, withRetries } from '../../../src/client/retry.ts';
+import { type ErrorCode, type ErrorDetails, RelayError } from '../../../src/protocol/errors.ts';
+import { failureOf } from './stub-server.ts';
 
 interface Run {
   readonly attempts: number;

@@ -1,5 +1,5 @@
-import { backoff, pause } from '../../client/pause.ts';
-import { RelayError } from '../../index.ts';
+import { RelayError } from '../protocol/errors.ts';
+import { backoff, pause } from './pause.ts';
 
 /** When to ask again. */
 export interface RetryOptions {
@@ -12,7 +12,9 @@ export interface RetryOptions {
   readonly mayRetry?: () => boolean;
   /** Told before each pause: which retry follows it, from 1, or undefined where it is the other side's absence that is waited out. */
   readonly onRetry?: (error: RelayError, delayMs: number, retry: number | undefined) => void;
-  readonly pause?: typeof pause;
+  /** How to wait; default by timers, and no longer than until `signal` fires. */
+  readonly pause?: (ms: number, signal?: AbortSignal) => Promise<void>;
+  /** The time in milliseconds; default `Date.now`. */
   readonly now?: () => number;
 }
 

@@ -1,0 +1,9 @@
+/**
+ * What a program on Node.js needs to keep a dataset that `RelayClient` or `downloadOffloaded` gives it: whole and checked in
+ * a file, or on a stream.
+ * @module
+ */
+export { outputError } from './client/output-error.ts';
+export { checkTarget, saveTo } from './client/save.ts';
+export { type Receipt, type Received, verify } from './client/verify.ts';
+export { type SaveOptions, writeOut } from './client/write-out.ts';
