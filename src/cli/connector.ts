@@ -53,6 +53,7 @@ function toConnectorOptions(
     hidden: config.hidden,
     maxConcurrentRequests: config.maxConcurrent,
     maxQueuedRequests: config.maxQueued,
+    maxParallel: config.maxParallel,
     heartbeatIntervalMs: config.heartbeatIntervalMs,
     heartbeatTimeoutMs: config.heartbeatTimeoutMs,
     connectTimeoutMs: config.connectTimeoutMs,

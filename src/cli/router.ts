@@ -78,6 +78,7 @@ function toRouterOptions(
     allowNoAuth: config.insecureNoAuth,
     bufferMaxBytes: config.bufferMaxBytes,
     bufferTotalBytes: config.bufferTotalBytes,
+    windowTotalBytes: config.windowTotalBytes,
     firstByteTimeoutMs: config.firstByteTimeoutMs,
     silenceTimeoutMs: config.silenceTimeoutMs,
     reconnectWaitMs: config.reconnectWaitMs,

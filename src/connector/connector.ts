@@ -101,7 +101,16 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       arrivals,
       isLinkUp: () => this.#link !== undefined,
     });
-    const services = { dataDir, digests: new Digests(), router, agents, clock: this.#clock, passages };
+    const services = {
+      dataDir,
+      digests: new Digests(),
+      router,
+      agents,
+      clock: this.#clock,
+      passages,
+      roundTripMs: () => this.#link?.roundTripMs,
+      maxParallel: settings.maxParallel,
+    };
     const { maxConcurrentRequests: maxConcurrent, maxQueuedRequests: maxQueued } = settings;
     const requests = new Requests({ ...services, logger, maxConcurrent, maxQueued });
     this.#requests = requests;

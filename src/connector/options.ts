@@ -22,6 +22,8 @@ export interface ConnectorOptions {
   readonly maxConcurrentRequests?: number | undefined;
   /** Requests that may wait for their turn, in each of the two; those beyond are refused as `overloaded`. Default 1000. */
   readonly maxQueuedRequests?: number | undefined;
+  /** Connections for one dataset at most, where the router is far away; 1 for never more than one. Default 16. */
+  readonly maxParallel?: number | undefined;
   /** Default 20 000. */
   readonly heartbeatIntervalMs?: number | undefined;
   /** A link on which nothing was heard for this long is taken for dead. Default 45 000. */
@@ -67,6 +69,7 @@ const DEFAULTS = {
   allowHttp: false,
   maxConcurrentRequests: 16,
   maxQueuedRequests: 1000,
+  maxParallel: 16,
   heartbeatIntervalMs: 20_000,
   heartbeatTimeoutMs: 45_000,
   connectTimeoutMs: 10_000,

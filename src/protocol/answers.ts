@@ -117,6 +117,8 @@ export interface Receipt {
   request_id: string;
   /** The offset of the next byte that is not there yet. */
   next_offset?: number;
+  /** Up to where chunks may be sent before it is their turn; where the connector said `parallel`. */
+  readonly window_end?: number;
 }
 
 /** The JSON body of `POST /datasets/offload/parts`. */

@@ -50,6 +50,7 @@ export const problem = z.object({
   retry_after: z.number().optional(),
   last_seen: timestamp.nullable().optional(),
   next_offset: byteCount.optional(),
+  window_end: byteCount.optional(),
   size: byteCount.optional(),
   limit: byteCount.optional(),
 });

@@ -4,6 +4,7 @@
  * - `binary`: sends binary bodies.
  * - `offset`: names offsets, and can begin at one with `if_match`; so a command may be sent to it again.
  * - `range`: honours `offset` and `length`.
+ * - `parallel`: sends chunks side by side, in any order, within the window that the router names.
  * - `multipart`: uploads to the store in parts.
  * - `stat`, `list`, `digest`: answers these commands; `digest` also gives a digest with a transfer when asked.
  * - `cancel`: understands `cancel`.
@@ -15,6 +16,7 @@ export const CAPABILITIES = [
   'binary',
   'offset',
   'range',
+  'parallel',
   'multipart',
   'stat',
   'list',

@@ -36,7 +36,13 @@ const getDataset = z.object({
   /** Above this the router will not take it, in bytes: answer `dataset_too_large` at once. */
   max_size: byteCount.optional(),
 });
-const getDatasetStream = z.object({ command: z.literal('get_dataset_stream'), ...addressed, ...selection });
+const getDatasetStream = z.object({
+  command: z.literal('get_dataset_stream'),
+  ...addressed,
+  ...selection,
+  /** Up to where chunks may be sent before it is their turn; only to who said `parallel`. */
+  window_end: byteCount.optional(),
+});
 const getDatasetOffload = z.object({
   command: z.literal('get_dataset_offload'),
   ...addressed,

@@ -111,6 +111,8 @@ export interface ErrorDetails {
   last_seen?: string | null;
   /** The offset that the receiver waits for. */
   next_offset?: number;
+  /** Up to where chunks may be sent before it is their turn. */
+  window_end?: number;
   /** Size of the whole dataset in bytes. */
   size?: number;
   /** The limit that was exceeded, in bytes. */

@@ -8,6 +8,7 @@ import type { RouterOptions } from './options.ts';
 import type { Offloads } from './patterns/offloading.ts';
 import type { Registry } from './registry.ts';
 import type { RequestLog } from './request-log.ts';
+import type { WindowBudget } from './window.ts';
 
 /** The parts of one router, as patterns and routes get them. */
 export interface Context {
@@ -20,6 +21,8 @@ export interface Context {
   readonly dispatcher: Dispatcher;
   readonly requests: RequestLog;
   readonly budget: BufferBudget;
+  /** What parts that came ahead of their turn may take, all transfers together. */
+  readonly windowBudget: WindowBudget;
   readonly offloads: Offloads;
   readonly metrics: RouterMetrics;
   readonly state: RouterState;

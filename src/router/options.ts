@@ -37,6 +37,8 @@ export interface RouterOptions {
   /** Ceiling of pattern A for one dataset, and for all that are held at once. */
   readonly bufferMaxBytes: number;
   readonly bufferTotalBytes: number;
+  /** What parts that came ahead of their turn may take, all transfers of pattern B together. */
+  readonly windowTotalBytes: number;
   /** How long a connector may take to begin its answer. */
   readonly firstByteTimeoutMs: number;
   /** How long it may be silent after that, while the app reads. */

@@ -39,6 +39,7 @@ import { operationRoutes } from './routes/operations.ts';
 import { requestRoutes } from './routes/requests.ts';
 import { RouteTable } from './routes/route.ts';
 import { HttpServer } from './server.ts';
+import { WindowBudget } from './window.ts';
 
 /** How long the last words to connectors may take, in ms. */
 const FAREWELL_MS = 1000;
@@ -116,6 +117,7 @@ export class Router {
       dispatcher,
       requests,
       budget,
+      windowBudget: new WindowBudget(options.windowTotalBytes),
       offloads,
       metrics,
       state,

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { RelayError } from '../protocol/errors.ts';
 import type { Exchange } from './exchange.ts';
+import { Window, type WindowBudget } from './window.ts';
 
 /** What a connector says of a dataset before or with its first bytes. */
 export interface TransferMeta {
@@ -48,6 +49,9 @@ export class Transfer {
   #current: { cut(error: RelayError): void } | undefined;
   #completed: { digest: string | undefined } | undefined;
 
+  /** Parts may come at once and in any order, where the connector said that it sends so. */
+  #window: Window | undefined;
+
   constructor(sink: Sink, part: Part = { offset: 0 }) {
     this.#sink = sink;
     this.#part = part;
@@ -62,6 +66,31 @@ export class Transfer {
   /** Lets go of the body that is arriving, because the exchange has failed. */
   abort(error: RelayError): void {
     this.#current?.cut(error);
+    this.#window?.cut(error);
+    if (this.#exchange?.ended === true) this.#window?.finish();
+  }
+
+  /** Lets parts arrive at once, in any order, within a window. @returns where it ends. */
+  openWindow(budget: WindowBudget): number {
+    this.#window ??= new Window(
+      {
+        touch: () => this.#exchange?.touch(),
+        nextOffset: () => this.#nextOffset,
+        write: (bytes) => {
+          const more = this.#write(bytes);
+          this.#finishIfComplete();
+          return more;
+        },
+        drained: () => this.#waitForSink(),
+      },
+      budget,
+    );
+    return this.#window.end;
+  }
+
+  /** Up to where chunks may be sent ahead of their turn; undefined where they may not. */
+  get windowEnd(): number | undefined {
+    return this.#window?.end;
   }
 
   get nextOffset(): number {
@@ -110,6 +139,12 @@ export class Transfer {
    */
   async chunk(offset: number | undefined, bytes: Buffer, begunAt: number = performance.now()): Promise<number> {
     if (offset === undefined && begunAt < this.#takenAt) throw this.#broken('two chunks without offsets came at once');
+    if (offset !== undefined && this.#window !== undefined) {
+      this.#admit(this.#window, offset, {});
+      await this.#window.take(offset, bytes);
+      this.#finishIfComplete();
+      return this.#nextOffset;
+    }
     const skip = this.#open(offset);
     if (offset === undefined) this.#takenAt = performance.now();
     if (!this.#write(skip === 0 ? bytes : bytes.subarray(skip))) await this.#waitForSink();
@@ -121,7 +156,30 @@ export class Transfer {
    * Takes a chunk while it arrives, with back-pressure. @returns the next offset when the body has ended whole.
    * @throws {RelayError} offset_mismatch on a gap; transfer_interrupted when the body breaks off or another takes its place.
    */
-  receive(body: IncomingMessage, offset: number | undefined, meta: TransferMeta): Promise<number> {
+  async receive(body: IncomingMessage, offset: number | undefined, meta: TransferMeta): Promise<number> {
+    if (offset === undefined || this.#window === undefined) return this.#receiveInOrder(body, offset, meta);
+    this.#admit(this.#window, offset, meta);
+    const exchange = this.#exchange as Exchange;
+    exchange.arriving++;
+    try {
+      await this.#window.receive(body, offset);
+    } finally {
+      exchange.arriving--;
+    }
+    this.#finishIfComplete();
+    return this.#nextOffset;
+  }
+
+  /** A part may come, and speaks of the same dataset as all others. */
+  #admit(window: Window, offset: number, meta: TransferMeta): void {
+    this.#exchange?.touch();
+    window.check(offset);
+    this.#chunks++;
+    if (this.#meta === undefined) this.#begin(meta);
+    else this.#agree(meta);
+  }
+
+  #receiveInOrder(body: IncomingMessage, offset: number | undefined, meta: TransferMeta): Promise<number> {
     // The offset first: what leaves a gap must not begin anything.
     let skip = this.#open(offset);
     if (this.#meta === undefined) this.#begin(meta);
@@ -202,6 +260,11 @@ export class Transfer {
    * @throws {RelayError} invalid_request without any size; connector_failed (and the exchange fails) when the sizes differ.
    */
   complete(totalSize: number | undefined, digest: string | undefined): number {
+    if (this.#window !== undefined && this.#meta?.totalSize === undefined && totalSize !== undefined) {
+      // Chunks may still come, and this is the first to say how far.
+      if (this.#meta === undefined) this.#begin({ totalSize });
+      else this.#meta = { ...this.#meta, totalSize };
+    }
     const announced = this.#meta?.totalSize;
     const size = totalSize ?? announced;
     if (size === undefined)
@@ -300,6 +363,7 @@ export class Transfer {
     if (exchange.ended) return;
     this.#sink.end(this.#completed?.digest);
     exchange.succeed();
+    this.#window?.finish();
   }
 
   #broken(why: string): RelayError {

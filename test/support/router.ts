@@ -32,6 +32,7 @@ export async function startRouter(
     allowNoAuth: false,
     bufferMaxBytes: 64 * MIB,
     bufferTotalBytes: 256 * MIB,
+    windowTotalBytes: 128 * MIB,
     firstByteTimeoutMs: 10_000,
     silenceTimeoutMs: 10_000,
     reconnectWaitMs: 0,

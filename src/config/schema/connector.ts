@@ -121,6 +121,16 @@ export const CONNECTOR_OPTIONS = {
     placeholder: 'N',
     summary: 'Requests that are worked on at the same time',
   },
+  'max-parallel': {
+    roles: ['connector'],
+    kind: 'integer',
+    group: 'Limits',
+    default: '16',
+    min: 1,
+    max: 64,
+    placeholder: 'N',
+    summary: 'Connections for one dataset at most, where the router is far away; 1 turns that off',
+  },
   'max-queued': {
     roles: ['connector'],
     kind: 'integer',

@@ -172,6 +172,14 @@ export const ROUTER_OPTIONS = {
     placeholder: 'SIZE',
     summary: 'Memory for all datasets of pattern A together',
   },
+  'window-total': {
+    roles: ['router'],
+    kind: 'bytes',
+    group: 'Limits',
+    default: '128MiB',
+    placeholder: 'SIZE',
+    summary: 'Memory for parts of datasets that came ahead of their turn, all transfers of pattern B together',
+  },
   'first-byte-timeout': {
     roles: ['router'],
     kind: 'duration',

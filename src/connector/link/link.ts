@@ -15,6 +15,8 @@ export interface Link {
   readonly kind: LinkKind;
   /** Resolves once the link is gone and its socket and timers with it; never rejects. */
   readonly closed: Promise<LinkEnd>;
+  /** The shortest time that a byte to the router and its answer took, in ms; undefined until it was measured. */
+  readonly roundTripMs?: number | undefined;
   /** Tells the router that this connector takes no more commands. Never rejects. */
   sendDraining(): Promise<void>;
   /** Ends the link in good order, within two seconds. */

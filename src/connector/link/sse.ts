@@ -23,6 +23,7 @@ export const openEventStream: OpenLink = (options, signal) =>
     const url = routerEndpoint(options.routerUrl, `${options.path}/events`);
     const { request: start } = url.protocol === 'https:' ? https : http;
     let wasConnected = false;
+    let connectedAt = 0;
     const request = start(url, {
       agent: options.agents.fresh(url),
       headers: {
@@ -54,11 +55,13 @@ export const openEventStream: OpenLink = (options, signal) =>
     request.once('socket', (socket) => {
       socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
         wasConnected = true;
+        connectedAt = performance.now();
         socket.setKeepAlive(true, options.heartbeatIntervalMs);
       });
     });
     request.on('error', (error) => fail(toConnectError(error, url.host, wasConnected)));
     request.on('response', (response) => {
+      const roundTripMs = performance.now() - connectedAt;
       const type = response.headers['content-type'] ?? '';
       if (response.statusCode !== 200) void readRefusal(response, 'a stream of events').then(fail);
       else if (!type.toLowerCase().startsWith(EVENT_STREAM)) {
@@ -69,7 +72,7 @@ export const openEventStream: OpenLink = (options, signal) =>
           ),
         );
       } else {
-        const link = new EventStreamLink(response, options);
+        const link = new EventStreamLink(response, options, roundTripMs);
         void link.closed.then(({ reason }) =>
           fail(toConnectError(new Error(`closed at once (${reason})`), url.host, true)),
         );
@@ -81,6 +84,7 @@ export const openEventStream: OpenLink = (options, signal) =>
 
 class EventStreamLink implements Link {
   readonly kind = 'sse';
+  readonly roundTripMs: number;
   readonly closed: Promise<LinkEnd>;
   readonly #response: IncomingMessage;
   readonly #options: LinkOptions;
@@ -92,7 +96,8 @@ class EventStreamLink implements Link {
   #end: LinkEnd | undefined;
   #isAlive: (() => void) | undefined;
 
-  constructor(response: IncomingMessage, options: LinkOptions) {
+  constructor(response: IncomingMessage, options: LinkOptions, roundTripMs: number) {
+    this.roundTripMs = roundTripMs;
     this.#response = response;
     this.#options = options;
     const id = response.headers[HEADER.linkId.toLowerCase()];

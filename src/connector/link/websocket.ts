@@ -75,6 +75,8 @@ class WebSocketLink implements Link {
   #heartbeat: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #closeTimer: NodeJS.Timeout | undefined;
+  #pingedAt = 0;
+  roundTripMs: number | undefined;
 
   constructor(socket: WebSocket, options: LinkOptions) {
     this.#socket = socket;
@@ -83,16 +85,24 @@ class WebSocketLink implements Link {
       this.#isAlive?.();
       this.#isAlive = undefined;
     };
-    socket.on('open', () => {
+    const ping = (): void => {
+      this.#pingedAt = performance.now();
       socket.ping();
-      this.#heartbeat = setInterval(() => socket.ping(), options.heartbeatIntervalMs);
+    };
+    socket.on('open', () => {
+      ping();
+      this.#heartbeat = setInterval(ping, options.heartbeatIntervalMs);
       this.#deadline = setTimeout(() => {
         this.#ownReason ??= `nothing heard for ${options.heartbeatTimeoutMs / 1000} s`;
         socket.terminate();
       }, options.heartbeatTimeoutMs);
     });
     socket.on('ping', alive);
-    socket.on('pong', alive);
+    socket.on('pong', () => {
+      const ms = performance.now() - this.#pingedAt;
+      this.roundTripMs = Math.min(ms, this.roundTripMs ?? ms);
+      alive();
+    });
     socket.on('message', (data, isBinary) => {
       alive();
       // Without fragments to join, ws gives one Buffer.

@@ -19,7 +19,7 @@ const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 5000;
 
 /** What is sent of a dataset, and as the answer to what. */
-interface ChunksOptions {
+export interface ChunksOptions {
   readonly dataset: OpenDataset;
   readonly requestId: string;
   /** First byte, and the first that is not sent any more. */
@@ -86,7 +86,8 @@ export async function sendChunks(options: ChunksOptions, outer: RequestContext):
   }
 }
 
-async function postChunk(
+/** Sends one chunk. @returns how far the router is, also where it says that the chunk leaves a gap. */
+export async function postChunk(
   { dataset, requestId, onPiece }: ChunksOptions,
   start: number,
   end: number,
@@ -116,14 +117,15 @@ async function postChunk(
     return await router.postData('datasets/stream/chunk', post, signal);
   } catch (error) {
     // A gap, in the router's view: it says where to go on.
-    const next =
-      error instanceof RelayError && error.code === 'offset_mismatch' ? error.details.next_offset : undefined;
-    if (next === undefined) throw error;
-    return { kind: 'taken', receipt: { next_offset: next } };
+    if (!(error instanceof RelayError) || error.code !== 'offset_mismatch') throw error;
+    const { next_offset, window_end } = error.details;
+    if (next_offset === undefined) throw error;
+    return { kind: 'taken', receipt: { next_offset, ...(window_end !== undefined && { window_end }) } };
   }
 }
 
-const isWorthRepeating = (error: unknown): boolean =>
+/** Whether a chunk may get through when it is sent again. */
+export const isWorthRepeating = (error: unknown): boolean =>
   error instanceof RelayError && error.code === 'transfer_interrupted' && error.retryable;
 
 function refuse(reason: string): never {

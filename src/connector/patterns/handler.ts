@@ -15,6 +15,10 @@ export interface Services {
   readonly agents: Agents;
   readonly clock: Clock;
   readonly passages: Passages;
+  /** How long a byte to the router and its answer take at the moment, in ms; undefined where nobody knows yet. */
+  readonly roundTripMs: () => number | undefined;
+  /** Most chunks of one dataset that are sent side by side; 1 for none. */
+  readonly maxParallel: number;
 }
 
 /** What one request has. */

@@ -1,10 +1,14 @@
 import { createDigest, finishDigest } from '../../http/digest.ts';
 import { openDataset } from '../datasets/open.ts';
-import { sendChunks } from './chunks.ts';
-import type { Handler } from './handler.ts';
+import { type ChunksOptions, sendChunks } from './chunks.ts';
+import type { Handler, RequestContext } from './handler.ts';
+import { isWorthParallel, sendInParallel } from './parallel.ts';
 import { select } from './selection.ts';
 
-/** Pattern B: one long chunk, which the router passes on while it arrives, then `complete`. */
+/**
+ * Pattern B: one long chunk, which the router passes on while it arrives, or over a long way many side by side; then
+ * `complete`.
+ */
 export const answerStreaming: Handler<'get_dataset_stream'> = async (command, context) => {
   const { router, dataDir, digests, signal } = context;
   await using dataset = await openDataset(dataDir, command.dataset_name);
@@ -12,17 +16,20 @@ export const answerStreaming: Handler<'get_dataset_stream'> = async (command, co
   const { start, end, isWhole } = select(dataset.facts, command);
   const wantsDigest = command.want_digest === true && isWhole;
   const known = wantsDigest ? digests.find(dataset) : undefined;
-  const hash = wantsDigest && known === undefined ? createDigest() : undefined;
-  let hashed = 0;
-  const onPiece = (piece: Buffer, at: number): void => {
-    // What is sent again was hashed the first time.
-    if (hash === undefined || at + piece.length <= hashed) return;
-    hash.update(at < hashed ? piece.subarray(hashed - at) : piece);
-    hashed = at + piece.length;
-  };
-  await sendChunks({ dataset, requestId: command.request_id, start, end, onPiece }, context);
-  const digest = hash === undefined ? known : finishDigest(hash);
-  if (digest !== undefined) digests.remember(dataset, digest);
+  const options = { dataset, requestId: command.request_id, start, end };
+  const roundTripMs = context.roundTripMs();
+  const windowEnd = context.maxParallel > 1 ? command.window_end : undefined;
+  let digest: string | undefined;
+  if (windowEnd !== undefined && isWorthParallel(end - start, roundTripMs)) {
+    // Out of order nothing can be hashed, so that the file is read once more, in order.
+    const hashing = wantsDigest ? digests.compute(dataset, signal) : undefined;
+    hashing?.catch(() => {});
+    const { kind } = await sendInParallel({ ...options, windowEnd, roundTripMs }, context);
+    if (kind === 'blocked') await sendChunks({ ...options, isBegun: true }, context);
+    digest = await hashing;
+  } else {
+    digest = (await sendHashing(options, wantsDigest && known === undefined, context)) ?? known;
+  }
   const complete = {
     request_id: command.request_id,
     total_size: dataset.facts.size,
@@ -31,3 +38,24 @@ export const answerStreaming: Handler<'get_dataset_stream'> = async (command, co
   await router.postComplete(complete, signal);
   return { bytes: end - start };
 };
+
+/** Sends in order and hashes on the way, where that is wanted. @returns the digest. */
+async function sendHashing(
+  options: ChunksOptions,
+  wantsDigest: boolean,
+  context: RequestContext,
+): Promise<string | undefined> {
+  const hash = wantsDigest ? createDigest() : undefined;
+  let hashed = 0;
+  const onPiece = (piece: Buffer, at: number): void => {
+    // What is sent again was hashed the first time.
+    if (hash === undefined || at + piece.length <= hashed) return;
+    hash.update(at < hashed ? piece.subarray(hashed - at) : piece);
+    hashed = at + piece.length;
+  };
+  await sendChunks({ ...options, onPiece }, context);
+  if (hash === undefined) return undefined;
+  const digest = finishDigest(hash);
+  context.digests.remember(options.dataset, digest);
+  return digest;
+}

@@ -49,6 +49,7 @@ export function stream(
         dataset_name: record.dataset,
         ...selectPart(part, transfer.resumption, ifMatch),
         ...(sink.expectDigest && { want_digest: true }),
+        ...(hello.capabilities.has('parallel') && { window_end: transfer.openWindow(context.windowBudget) }),
       };
     },
     resend: 'with-offset',

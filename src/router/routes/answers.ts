@@ -85,7 +85,7 @@ export const answerRoutes: Route[] = [
           transferOf(exchange).receive(call.request, offset, readMeta(call.request, false)),
         ),
       );
-      sendReceipt(call, { request_id: id, next_offset: nextOffset });
+      sendReceipt(call, { request_id: id, next_offset: nextOffset, ...windowOf(exchange) });
       return;
     }
     const begunAt = performance.now();
@@ -93,7 +93,7 @@ export const answerRoutes: Route[] = [
     const exchange = findFor(context, call, body.request_id);
     const bytes = decodeData(body.data, body.encoding);
     const nextOffset = await naming(body.request_id, transferOf(exchange).chunk(body.offset, bytes, begunAt));
-    sendReceipt(call, { request_id: body.request_id, next_offset: nextOffset });
+    sendReceipt(call, { request_id: body.request_id, next_offset: nextOffset, ...windowOf(exchange) });
   }),
 
   route('/datasets/stream/complete', async (context, call) => {
@@ -143,7 +143,11 @@ async function answerOnce(
   const taking = running ?? take(exchange);
   exchange.underWay.set(kind, taking);
   const nextOffset = await naming(id, taking).finally(() => exchange.underWay.delete(kind));
-  const receipt: Receipt = { request_id: id, ...(nextOffset !== undefined && { next_offset: nextOffset }) };
+  const receipt: Receipt = {
+    request_id: id,
+    ...(nextOffset !== undefined && { next_offset: nextOffset }),
+    ...windowOf(exchange),
+  };
   exchange.receipts.set(kind, receipt);
   sendReceipt(call, receipt);
 }
@@ -190,6 +194,12 @@ function transferOf(exchange: Exchange): Transfer {
   const { transfer } = exchange.answer;
   if (transfer === undefined) throw new RelayError('invalid_request', `a ${exchange.name} is not answered with bytes`);
   return transfer;
+}
+
+/** Up to where the connector may send ahead, which every answer tells anew. */
+function windowOf({ answer }: Exchange): { window_end?: number } {
+  const end = answer.transfer?.windowEnd;
+  return end === undefined ? {} : { window_end: end };
 }
 
 function sendReceipt({ response }: Call, receipt: Receipt): void {

@@ -1,0 +1,118 @@
+import { RelayError } from '../../protocol/errors.ts';
+import type { Obstacle } from '../http/obstacle.ts';
+import { type ChunksOptions, isWorthRepeating, postChunk } from './chunks.ts';
+import type { RequestContext } from './handler.ts';
+import { Width } from './width.ts';
+
+const MIB = 1024 * 1024;
+
+/** From which round trip on several connections carry more than one, in ms: below it one fills any line. */
+const FAR_MS = 15;
+
+/** Long enough that the wait for its answer costs little, short enough that many fit into the router's window. */
+const CHUNK_BYTES = 2 * MIB;
+
+/** Datasets below this are through before it matters. */
+const LEAST_BYTES = 4 * MIB;
+
+/** How long to try on while nothing gets through, in ms. */
+const PATIENCE_MS = 60_000;
+const FIRST_PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 5000;
+
+interface ParallelOptions extends ChunksOptions {
+  /** Up to where the router takes chunks, to begin with. */
+  readonly windowEnd: number;
+  /** The time that a byte and its answer take, in ms. */
+  readonly roundTripMs: number;
+}
+
+/** What came of it: all is sent, or something on the way does not let such bodies through. */
+type ParallelOutcome = { readonly kind: 'sent' } | { readonly kind: 'blocked'; readonly obstacle: Obstacle };
+
+/** Whether sending side by side is worth it. */
+export const isWorthParallel = (bytes: number, roundTripMs: number | undefined): roundTripMs is number =>
+  roundTripMs !== undefined && roundTripMs >= FAR_MS && bytes >= LEAST_BYTES;
+
+/**
+ * Sends a part of a dataset in chunks over several connections at once, as far ahead as the router's window lets it: over a
+ * long way one TCP stream carries no more than its window for each round trip, and less after each loss.
+ * @throws {RelayError} what the dataset and the router throw; transfer_interrupted when nothing gets through.
+ */
+export async function sendInParallel(options: ParallelOptions, outer: RequestContext): Promise<ParallelOutcome> {
+  const stop = new AbortController();
+  const context = { ...outer, signal: AbortSignal.any([outer.signal, stop.signal]) };
+  try {
+    return await new ParallelSending(options, context).run();
+  } finally {
+    stop.abort(new RelayError('cancelled', 'the sending of this dataset ended'));
+  }
+}
+
+class ParallelSending {
+  readonly #options: ParallelOptions;
+  readonly #context: RequestContext;
+  readonly #width: Width;
+  readonly #lanes = new Set<Promise<void>>();
+  #next: number;
+  #windowEnd: number;
+  #obstacle: Obstacle | undefined;
+
+  constructor(options: ParallelOptions, context: RequestContext) {
+    this.#options = options;
+    this.#context = context;
+    this.#next = options.start;
+    this.#windowEnd = options.windowEnd;
+    this.#width = new Width({
+      most: context.maxParallel,
+      chunkBytes: CHUNK_BYTES,
+      roundTripMs: options.roundTripMs,
+      now: context.clock.now(),
+    });
+  }
+
+  async run(): Promise<ParallelOutcome> {
+    const { end } = this.#options;
+    while (this.#obstacle === undefined && (this.#next < end || this.#lanes.size > 0)) {
+      this.#launch();
+      // With the window full and nothing under way, an empty chunk waits for room.
+      if (this.#lanes.size === 0) await this.#send(this.#next, this.#next);
+      else await Promise.race(this.#lanes);
+    }
+    return this.#obstacle === undefined ? { kind: 'sent' } : { kind: 'blocked', obstacle: this.#obstacle };
+  }
+
+  #launch(): void {
+    const { end } = this.#options;
+    while (this.#lanes.size < this.#width.value && this.#next < end && this.#next < this.#windowEnd) {
+      const start = this.#next;
+      this.#next = Math.min(end, start + CHUNK_BYTES);
+      const lane = this.#send(start, this.#next).finally(() => this.#lanes.delete(lane));
+      // A failure surfaces in the race; one that comes later, when that has ended, must not count as unhandled.
+      lane.catch(() => {});
+      this.#lanes.add(lane);
+    }
+  }
+
+  /** Sends one chunk until it is taken in. */
+  async #send(start: number, end: number): Promise<void> {
+    const { clock, signal } = this.#context;
+    const begunAt = clock.now();
+    for (let failures = 0; ; ) {
+      const outcome = await postChunk(this.#options, start, end, this.#context).catch((error: unknown) => {
+        if (!isWorthRepeating(error) || clock.now() - begunAt >= PATIENCE_MS) throw error;
+        return undefined;
+      });
+      if (outcome?.kind === 'blocked') {
+        this.#obstacle ??= outcome.obstacle;
+        return;
+      }
+      if (outcome !== undefined) {
+        this.#windowEnd = Math.max(this.#windowEnd, outcome.receipt.window_end ?? 0);
+        this.#width.note(end - start, clock.now());
+        return;
+      }
+      await clock.sleep(clock.random() * Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures++), signal);
+    }
+  }
+}

@@ -1,0 +1,150 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { Connector } from '../../../src/connector/connector.ts';
+import type { Transport } from '../../../src/connector/options.ts';
+import { silentLogger } from '../../../src/observability/logger.ts';
+import type { Mac } from '../../../src/protocol/mac.ts';
+import { FarLine } from '../../support/far-line.ts';
+import { ask, call } from '../../support/plain-app.ts';
+import { MAC, PlainConnector } from '../../support/plain-connector.ts';
+import { makeTempDir, startRouter } from '../../support/router.ts';
+
+const MIB = 1024 * 1024;
+
+async function makeSite(
+  delayMs: number,
+  options: { transport?: Transport; maxParallel?: number } = {},
+): Promise<AsyncDisposable & { url: string; bytes: Buffer; line: FarLine }> {
+  const resources = new AsyncDisposableStack();
+  const { url } = resources.use(await startRouter());
+  const line = resources.use(await FarLine.to(url, delayMs));
+  const data = resources.use(await makeTempDir());
+  const bytes = randomBytes(24 * MIB + 12_345);
+  await writeFile(join(data.path, 'a.csv'), bytes);
+  const connector = new Connector({
+    routerUrl: new URL(line.url),
+    mac: MAC as Mac,
+    dataDir: data.path,
+    version: '0.0.0-test',
+    logger: silentLogger(),
+    ...options,
+  });
+  void connector.run();
+  resources.defer(() => connector.close());
+  await once(connector, 'online');
+  return { url, bytes, line, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+describe.each(['websocket', 'sse'] as const)('over a long way, by %s', (transport) => {
+  test('a dataset comes by several connections, whole, in order and with its digest', async () => {
+    await using site = await makeSite(25, { transport });
+    const answer = await ask(site.url, '/datasets/request-stream', undefined, { 'Want-Repr-Digest': 'sha-256=1' })
+      .answer;
+    expect(answer.bytes.equals(site.bytes)).toBe(true);
+    const digest = createHash('sha256').update(site.bytes).digest('base64');
+    expect({ ...answer.headers, ...answer.trailers }['repr-digest']).toBe(`sha-256=:${digest}:`);
+    expect(site.line.mostBusy).toBeGreaterThan(2);
+  });
+});
+
+test('a part comes so too', async () => {
+  await using site = await makeSite(25);
+  const from = 3 * MIB + 1;
+  const answer = await call(site.url, 'GET', `/connectors/${MAC}/datasets/a.csv`, { Range: `bytes=${from}-` });
+  expect(answer.status).toBe(206);
+  expect(answer.bytes.equals(site.bytes.subarray(from))).toBe(true);
+  expect(site.line.mostBusy).toBeGreaterThan(2);
+});
+
+test('nearby, and where that is turned off, one connection is enough', async () => {
+  for (const [delayMs, options] of [
+    [0, {}],
+    [25, { maxParallel: 1 }],
+  ] as const) {
+    await using site = await makeSite(delayMs, options);
+    const answer = await ask(site.url, '/datasets/request-stream').answer;
+    expect(answer.bytes.equals(site.bytes)).toBe(true);
+    expect(site.line.mostBusy).toBe(1);
+  }
+});
+
+test('an app that reads slowly holds all of them back', async () => {
+  await using site = await makeSite(25);
+  const { response } = ask(site.url, '/datasets/request-stream');
+  const message = await response;
+  const hash = createHash('sha256');
+  for await (const piece of message) {
+    hash.update(piece as Buffer);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  expect(hash.digest('hex')).toBe(createHash('sha256').update(site.bytes).digest('hex'));
+});
+
+describe('a connector that sends side by side', () => {
+  const CAPABILITIES = 'binary, offset, range, parallel';
+
+  test('is told the window by the command and by every answer, and may send in any order', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: CAPABILITIES });
+    const app = ask(router.url, '/datasets/request-stream');
+    const { request_id: id, window_end } = await node.next();
+    expect(window_end).toBe(32 * MIB);
+    const complete = node.post('/datasets/stream/complete', { request_id: id, total_size: 9 });
+    const late = await node.postBytes('/datasets/stream/chunk', id, 'ghi', {
+      'Relay-Offset': '6',
+      'Relay-Total-Size': '9',
+    });
+    expect(late).toMatchObject({ status: 200, body: { next_offset: 0, window_end: 32 * MIB } });
+    const json = await node.post('/datasets/stream/chunk', { request_id: id, offset: 3, data: 'def' });
+    expect(json.body).toMatchObject({ next_offset: 0 });
+    const init = await node.post('/datasets/stream/init', { request_id: id, total_size: 9 });
+    expect(init.body).toMatchObject({ next_offset: 0, window_end: 32 * MIB });
+    const first = await node.postBytes('/datasets/stream/chunk', id, 'abc', { 'Relay-Offset': '0' });
+    expect(first.body).toMatchObject({ next_offset: 9 });
+    expect((await complete).status).toBe(200);
+    expect((await app.answer).bytes.toString()).toBe('abcdefghi');
+  });
+
+  test('is refused beyond the window, and told where it ends', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: CAPABILITIES });
+    const app = ask(router.url, '/datasets/request-stream');
+    const { request_id: id } = await node.next();
+    const headers = { 'Relay-Offset': String(32 * MIB), 'Relay-Total-Size': String(64 * MIB) };
+    const beyond = await node.postBytes('/datasets/stream/chunk', id, 'x', headers);
+    expect([beyond.status, beyond.body]).toEqual([
+      409,
+      expect.objectContaining({ code: 'offset_mismatch', next_offset: 0, window_end: 32 * MIB }),
+    ]);
+    app.request.destroy();
+  });
+
+  test('fails the request when the sizes that its parts tell differ', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: CAPABILITIES });
+    const app = ask(router.url, '/datasets/request-stream');
+    const { request_id: id } = await node.next();
+    await node.postBytes('/datasets/stream/chunk', id, 'ghi', { 'Relay-Offset': '6', 'Relay-Total-Size': '9' });
+    const other = await node.postBytes('/datasets/stream/chunk', id, 'abc', {
+      'Relay-Offset': '0',
+      'Relay-Total-Size': '8',
+    });
+    expect([other.status, other.body['code']]).toEqual([409, 'dataset_changed']);
+    expect((await app.answer).status).toBe(409);
+  });
+
+  test('lets go of what it held when the app goes away', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: `${CAPABILITIES}, cancel` });
+    const app = ask(router.url, '/datasets/request-stream');
+    const { request_id: id } = await node.next();
+    const headers = { 'Relay-Offset': '6', 'Relay-Total-Size': '9' };
+    await node.postBytes('/datasets/stream/chunk', id, 'ghi', headers);
+    app.request.destroy();
+    expect(await node.next()).toMatchObject({ command: 'cancel', request_id: id });
+    expect((await node.postBytes('/datasets/stream/chunk', id, 'ghi', headers)).status).toBe(410);
+  });
+});
