@@ -130,8 +130,9 @@ export class Window {
   /** Lets go of every body that is arriving, and of what waits for its turn. */
   cut(error: RelayError): void {
     this.#drop();
-    for (const run of [...this.#runs]) run.cut(error);
+    const cut = this.#runs;
     this.#runs = [];
+    for (const run of cut) run.cut(error);
     this.#highest = 0;
     this.#wake();
   }
