@@ -7,6 +7,10 @@ export interface MetricSources {
   pending(): number;
   /** Bytes of datasets held in memory. */
   buffered(): number;
+  /** Open connections, links included. */
+  connections(): number;
+  /** Requests that are being answered, by who made them. */
+  held(): { app: number; connector: number };
 }
 
 /** The router's metrics in the Prometheus text format. Their names are stable; none carries a MAC address. */
@@ -17,6 +21,7 @@ export class RouterMetrics {
   readonly #bytes: Counter;
   readonly #linksClosed: Counter;
   readonly #authFailures: Counter;
+  readonly #refused: Counter;
 
   constructor(version: string, sources: MetricSources) {
     const registers = [this.#registry];
@@ -52,6 +57,18 @@ export class RouterMetrics {
       labelNames: ['reason'],
       registers,
     });
+    this.#refused = new Counter({
+      name: 'relay_refused_total',
+      help: 'What was refused for a limit, by reason',
+      labelNames: ['reason'],
+      registers,
+    });
+    this.#gauge('relay_connections', 'Open connections, links included', [], (gauge) =>
+      gauge.set(sources.connections()),
+    );
+    this.#gauge('relay_held_requests', 'Requests that wait or run, by side (app, connector)', ['side'], (gauge) => {
+      for (const [side, count] of Object.entries(sources.held())) gauge.set({ side }, count);
+    });
     this.#gauge('relay_connectors', 'Connectors by state', ['state'], (gauge) => {
       const { online, offline } = sources.connectors();
       gauge.set({ state: 'online' }, online);
@@ -77,6 +94,11 @@ export class RouterMetrics {
 
   countAuthFailure(reason: string): void {
     this.#authFailures.inc({ reason });
+  }
+
+  /** Something was refused for a limit. */
+  countRefusal(reason: string): void {
+    this.#refused.inc({ reason });
   }
 
   countLinkClosed(kind: string): void {

@@ -3,6 +3,7 @@ import type { Access } from './access/access.ts';
 import type { BaseUrl } from './base-url.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import type { Limits } from './limits/limits.ts';
 import type { RouterOptions } from './options.ts';
 import type { Offloads } from './patterns/offloading.ts';
 import type { Registry } from './registry.ts';
@@ -18,6 +19,7 @@ export interface Context {
   readonly registry: Registry;
   readonly dispatcher: Dispatcher;
   readonly requests: RequestLog;
+  readonly limits: Limits;
   readonly budget: BufferBudget;
   readonly offloads: Offloads;
   readonly metrics: RouterMetrics;

@@ -1,5 +1,6 @@
 import type { Logger } from '../observability/logger.ts';
 import type { StoreLocation } from '../store/open-store.ts';
+import type { LimitSettings } from './limits/settings.ts';
 import type { Certificate } from './server.ts';
 
 /** How a router runs. Times are in milliseconds, sizes in bytes. */
@@ -37,6 +38,7 @@ export interface RouterOptions {
   /** Ceiling of pattern A for one dataset, and for all that are held at once. */
   readonly bufferMaxBytes: number;
   readonly bufferTotalBytes: number;
+  readonly limits: LimitSettings;
   /** How long a connector may take to begin its answer. */
   readonly firstByteTimeoutMs: number;
   /** How long it may be silent after that, while the app reads. */

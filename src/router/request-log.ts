@@ -81,6 +81,11 @@ export class RequestRecord implements RequestFields {
     this.#abort = abort;
   }
 
+  /** Says what else to do when the request has ended. */
+  onceEnded(listener: () => void): void {
+    this.#events.once('end', listener);
+  }
+
   run(): void {
     if (this.#state === 'waiting') this.#state = 'running';
   }

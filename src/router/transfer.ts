@@ -236,7 +236,7 @@ export class Transfer {
     if (total !== undefined && this.#nextOffset + bytes.length > total) {
       throw this.#broken(`it sent more than the ${total} bytes that it announced`);
     }
-    this.#exchange?.touch();
+    this.#exchange?.noteBytes(bytes.length);
     if (this.#exchange?.ended) throw new RelayError('request_gone', 'the request has ended');
     let more: boolean;
     try {

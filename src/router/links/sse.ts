@@ -74,6 +74,7 @@ export class SseLink implements Link {
     if (this.#response.destroyed || this.#response.writableEnded) return false;
     if (this.#response.writableLength > MAX_UNSENT_BYTES) {
       this.#closeReason ??= 'the connector does not read its commands';
+      this.#options.refused(this, 'link_unread');
       this.terminate();
       return false;
     }

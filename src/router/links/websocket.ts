@@ -7,9 +7,14 @@ import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
 import { SUBPROTOCOL } from '../../protocol/version.ts';
+import { FloodGate } from './flood-gate.ts';
 import { type Hello, type Link, type LinkEvents, MAX_UNSENT_BYTES } from './link.ts';
 
 const CLOSE_GRACE_MS = 2000;
+
+/** What a message may be broken into, by its sender and by the network: each piece costs memory beyond its bytes. */
+const MAX_FRAGMENTS = 128;
+const MAX_BUFFERED_CHUNKS = 4096;
 
 interface WebSocketLinksOptions extends LinkEvents {
   readonly heartbeatIntervalMs: number;
@@ -26,6 +31,8 @@ export class WebSocketLinks {
     this.#server = new WebSocketServer({
       noServer: true,
       maxPayload: MAX_FRAME_BYTES,
+      maxFragments: MAX_FRAGMENTS,
+      maxBufferedChunks: MAX_BUFFERED_CHUNKS,
       perMessageDeflate: false,
       handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     });
@@ -68,18 +75,24 @@ class WebSocketLink implements Link {
   readonly #peer: WebSocket;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #deadline: NodeJS.Timeout;
+  readonly #options: WebSocketLinksOptions;
   #closeReason: string | undefined;
 
   constructor(id: string, peer: WebSocket, hello: Hello, options: WebSocketLinksOptions) {
     this.id = id;
     this.hello = hello;
     this.#peer = peer;
+    this.#options = options;
     this.#heartbeat = setInterval(() => peer.ping(), options.heartbeatIntervalMs);
     this.#deadline = setTimeout(() => {
       this.#closeReason ??= `nothing heard for ${options.heartbeatTimeoutMs} ms`;
       peer.terminate();
     }, options.heartbeatTimeoutMs);
+    const gate = new FloodGate();
     const alive = (): void => {
+      if (!gate.pass()) this.#refuse('link_flood', 'the connector floods its link');
+      // Each ping is answered, also to a peer that does not read.
+      else this.#checkUnsent();
       this.#deadline.refresh();
       options.alive(this);
     };
@@ -106,13 +119,22 @@ class WebSocketLink implements Link {
 
   send(message: Command | Receiving): boolean {
     if (this.#peer.readyState !== WebSocket.OPEN) return false;
-    if (this.#peer.bufferedAmount > MAX_UNSENT_BYTES) {
-      this.#closeReason ??= 'the connector does not read its commands';
-      this.#peer.terminate();
-      return false;
-    }
+    if (!this.#checkUnsent()) return false;
     this.#peer.send(encodeCommand(message));
     return true;
+  }
+
+  #checkUnsent(): boolean {
+    if (this.#peer.bufferedAmount <= MAX_UNSENT_BYTES) return true;
+    this.#refuse('link_unread', 'the connector does not read its commands');
+    return false;
+  }
+
+  #refuse(reason: 'link_flood' | 'link_unread', why: string): void {
+    if (this.#closeReason !== undefined) return;
+    this.#closeReason = why;
+    this.#options.refused(this, reason);
+    this.#peer.terminate();
   }
 
   close(code: number, reason: string): void {

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globa
 import type { Capability } from '../../../src/protocol/capabilities.ts';
 import type { Command } from '../../../src/protocol/commands.ts';
 import { RelayError } from '../../../src/protocol/errors.ts';
+import type { Mac } from '../../../src/protocol/mac.ts';
 import { Dispatcher } from '../../../src/router/dispatcher.ts';
 import type { Exchange, ExchangeOptions } from '../../../src/router/exchange.ts';
 import { Registry } from '../../../src/router/registry.ts';
@@ -14,11 +15,19 @@ const LONG_MS = 3_600_000;
 
 let registry: Registry;
 let dispatcher: Dispatcher;
+let refused: Mac[];
 
 beforeEach(() => {
   jest.useFakeTimers({ now: new Date('2026-01-01T00:00:00Z') });
   registry = new Registry(logger);
-  dispatcher = new Dispatcher({ registry, reconnectWaitMs: RECONNECT_WAIT_MS, logger });
+  refused = [];
+  dispatcher = new Dispatcher({
+    registry,
+    reconnectWaitMs: RECONNECT_WAIT_MS,
+    logger,
+    maxPerConnector: 3,
+    onRefused: (mac) => refused.push(mac),
+  });
 });
 
 afterEach(() => {
