@@ -7,7 +7,7 @@ const BEGINNING_BYTES = 4096;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** How long a body may take at first, and how fast it has to come then. */
-export interface BodyPace {
+interface BodyPace {
   readonly timeoutMs: number;
   readonly minBytesPerSecond: number;
 }

@@ -56,7 +56,6 @@ export class Router {
     const { logger } = options;
     this.#store = store;
     const registry = new Registry(logger);
-    const addressOf = (request: IncomingMessage): string => request.socket.remoteAddress ?? '';
     const limits = new Limits({
       settings: options.limits,
       addressOf,
@@ -290,7 +289,7 @@ export class Router {
       const mac = parseMac(decodePart(match[1] ?? ''));
       if (mac instanceof RelayError) throw mac;
       grant.requireMac(mac);
-      limits.links.admit(mac, request.socket.remoteAddress ?? '');
+      limits.admitLink(mac, request);
       const hello = readHello(request, {
         mac,
         query: new URLSearchParams(search),
@@ -364,6 +363,11 @@ function sideOf({ scope, isLink }: Route): RequestSide | undefined {
   // Whoever watches the router sees it also when it is full.
   if (scope === 'public' || scope === 'metrics') return undefined;
   return scope === 'connector' ? 'connector' : 'app';
+}
+
+/** The address of whoever made a request. */
+function addressOf(request: IncomingMessage): string {
+  return request.socket.remoteAddress ?? '';
 }
 
 function splitOnce(text: string, separator: string): [string, string?] {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '../../observability/logger.ts';
 import { RelayError } from '../../protocol/errors.ts';
+import type { Mac } from '../../protocol/mac.ts';
 import { networkOf } from '../access/failures.ts';
 import type { Grant } from '../access/grant.ts';
 import { BufferBudget } from '../buffer-budget.ts';
@@ -30,12 +31,12 @@ export class Limits {
   readonly refusals: Refusals;
   readonly requests: RequestLimits;
   readonly connections: ConnectionLimits;
-  readonly links: LinkLimits;
   /** Memory for JSON bodies that are being read. */
   readonly bodies: BufferBudget;
   /** How long a JSON body may take. */
   readonly bodyPace: { readonly timeoutMs: number; readonly minBytesPerSecond: number };
   readonly #options: LimitsOptions;
+  readonly #links: LinkLimits;
 
   constructor(options: LimitsOptions) {
     const { settings, logger, countRefusal } = options;
@@ -43,7 +44,7 @@ export class Limits {
     this.refusals = new Refusals(logger, countRefusal);
     this.requests = new RequestLimits(settings, this.refusals);
     this.connections = new ConnectionLimits(settings, this.refusals);
-    this.links = new LinkLimits(this.refusals);
+    this.#links = new LinkLimits(this.refusals);
     this.bodies = new BufferBudget(settings.bodyTotalBytes, {
       exhausted: 'the router reads as many bodies as it has memory for; try again',
       onRefused: () => this.refusals.note('memory'),
@@ -72,6 +73,16 @@ export class Limits {
     if (response.destroyed || request.socket.destroyed) letGo();
     else response.once('close', letGo);
     return slot;
+  }
+
+  /** Takes an attempt to open a link. @throws {RelayError} too_many_requests when there were too many of late. */
+  admitLink(mac: Mac, request: IncomingMessage): void {
+    this.#links.admit(mac, this.#options.addressOf(request));
+  }
+
+  /** Notes a body that came too slowly. */
+  noteSlowBody(request: IncomingMessage): void {
+    this.refusals.note('body_timeout', { remote: this.#options.addressOf(request) });
   }
 
   /** Ends the connection of a request that was answered when what is left of its body does not come in time. */

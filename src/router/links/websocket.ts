@@ -34,6 +34,8 @@ export class WebSocketLinks {
       maxFragments: MAX_FRAGMENTS,
       maxBufferedChunks: MAX_BUFFERED_CHUNKS,
       perMessageDeflate: false,
+      // Answered below, where a peer that only pings and never reads is noticed.
+      autoPong: false,
       handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     });
     this.#server.on('headers', (headers, request: IncomingMessage & { relayLinkId?: string }) => {
@@ -89,18 +91,21 @@ class WebSocketLink implements Link {
       peer.terminate();
     }, options.heartbeatTimeoutMs);
     const gate = new FloodGate();
-    const alive = (): void => {
-      if (!gate.pass()) this.#refuse('link_flood', 'the connector floods its link');
-      // Each ping is answered, also to a peer that does not read.
-      else this.#checkUnsent();
+    const alive = (): boolean => {
+      if (!gate.pass()) {
+        this.#refuse('link_flood', 'the connector floods its link');
+        return false;
+      }
       this.#deadline.refresh();
       options.alive(this);
+      return true;
     };
     peer.on('pong', alive);
-    peer.on('ping', alive);
+    peer.on('ping', (data) => {
+      if (alive() && peer.readyState === WebSocket.OPEN && this.#checkUnsent()) peer.pong(data);
+    });
     peer.on('message', (data, isBinary) => {
-      alive();
-      if (isBinary) return;
+      if (!alive() || isBinary) return;
       const incoming = decodeIncoming((data as Buffer).toString('utf8'));
       if (incoming.ok && incoming.value.kind === 'event' && incoming.value.event === 'draining') options.draining(this);
     });

@@ -24,7 +24,7 @@ export function linkRoutes(sse: SseLinks): Route[] {
         refuseWhileDraining(context);
         const mac = readMac(params);
         grant.requireMac(mac);
-        context.limits.links.admit(mac, request.socket.remoteAddress ?? '');
+        context.limits.admitLink(mac, request);
         const hello = readHello(request, { mac, query, baseUrl: context.baseUrl.of(request), grant });
         sse.accept(request, response, hello, (link) => context.registry.connect(link));
       },

@@ -30,8 +30,7 @@ export async function readJson<T>(
       decodeJson(schema, decode(await readBody(request, limit, { reserve, pace: limits.bodyPace, ...watch }))),
     );
   } catch (error) {
-    if (RelayError.from(error).code === 'request_timeout')
-      limits.refusals.note('body_timeout', { remote: request.socket.remoteAddress });
+    if (RelayError.from(error).code === 'request_timeout') limits.noteSlowBody(request);
     throw error;
   } finally {
     limits.bodies.release(reserved);
