@@ -9,6 +9,8 @@ import type { LimitSettings } from './limits/settings.ts';
 
 /** Longer than the idle limit of the proxies in front, which would otherwise race our close with their next request. */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
+/** How many connections may wait to be accepted (the system may allow fewer): a whole fleet comes back at once. */
+const BACKLOG = 4096;
 /** How often Node looks for heads that take too long, in ms. */
 const CHECK_INTERVAL_MS = 2000;
 /** How much a response may hold for an app that reads slowly before its connector is asked to wait. */
@@ -93,7 +95,7 @@ export class HttpServer {
         const why = cause.code === 'EADDRINUSE' ? 'another program listens there already' : cause.message;
         reject(new RelayError('usage', `cannot listen on ${options.host}:${options.port}: ${why}`, { cause }));
       });
-      server.#server.listen(options.port, options.host, resolve);
+      server.#server.listen({ port: options.port, host: options.host, backlog: BACKLOG }, resolve);
     });
     return server;
   }

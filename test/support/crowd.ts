@@ -9,6 +9,9 @@ interface Member {
   reset: boolean;
 }
 
+/** How many connect at a time. */
+const BATCH = 100;
+
 /** Many bare connections that say what they are told to, and never end their own side. */
 export class Crowd implements AsyncDisposable {
   readonly #members: Member[] = [];
@@ -22,6 +25,11 @@ export class Crowd implements AsyncDisposable {
 
   /** Opens `count` more, which say `text`. Resolves when each has connected or failed to. */
   async join(count: number, text = ''): Promise<void> {
+    // A kernel forgets connections that come faster than they are accepted, and their peers never hear of it.
+    for (let left = count; left > 0; left -= BATCH) await this.#join(Math.min(left, BATCH), text);
+  }
+
+  async #join(count: number, text: string): Promise<void> {
     const opening = Array.from({ length: count }, async () => {
       const socket = net.connect({ ...this.#target, allowHalfOpen: true });
       const closed = new Promise((resolve) => socket.once('close', resolve));

@@ -8,10 +8,16 @@ export async function readMetric(url: string, name: string, token?: string): Pro
   return Number(line?.slice(name.length + 1) ?? 0);
 }
 
-/** Resolves when a metric has a value. Each look is a request, which gives the router its turn. */
-export async function untilMetric(url: string, name: string, wanted: number, token?: string): Promise<void> {
+/** Resolves when a metric has a value, or one that fits. */
+export async function untilMetric(
+  url: string,
+  name: string,
+  wanted: number | ((value: number) => boolean),
+  token?: string,
+): Promise<void> {
   for (;;) {
-    if ((await readMetric(url, name, token)) === wanted) return;
+    const value = await readMetric(url, name, token);
+    if (typeof wanted === 'number' ? value === wanted : wanted(value)) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -139,6 +139,7 @@ test('an app that pipelines is held to its limit, and leaves nothing behind when
   await scene.neighbour[Symbol.asyncDispose]();
   await scene.until('relay_held_requests{side="app"}', 0);
   await scene.until(PENDING, 0);
+  expect(await scene.metric(refused('requests_per_client'))).toBe(37);
 });
 
 test('memory for JSON bodies has a limit: a body beyond it is refused, and the others go on', async () => {
