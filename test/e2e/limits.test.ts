@@ -171,6 +171,7 @@ test.each(['socket', 'events'])(
         await neighbour.served(2);
         for (const { request } of asked) request.destroy();
       }
+      expect(await metric(refused('link_unread'))).toBe(before + MACS.length);
     });
   },
   120_000,
