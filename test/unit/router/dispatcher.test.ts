@@ -74,6 +74,19 @@ describe('a command', () => {
     expect(dispatcher.find('b').link).toBe(link);
   });
 
+  test('beyond what its connector may have is refused, and leaves nothing behind', () => {
+    const link = connect();
+    const held = ['a', 'b', 'c'].map((id) => submit(id).exchange);
+    const { exchange, errors } = submit('d');
+    expect([exchange.ended, link.sent.length, refused]).toEqual([true, 3, [MAC]]);
+    expect(errors).toMatchObject([{ code: 'overloaded', details: { request_id: 'd', retry_after: 5 } }]);
+    expect(dispatcher.findEnded('d')).toBeUndefined();
+    expect(() => dispatcher.requireRoom(MAC)).toThrow('3 requests');
+    dispatcher.requireRoom(OTHER_MAC);
+    held[0]?.succeed();
+    expect(submit('e').exchange.state).toBe('sent');
+  });
+
   test('for a MAC never seen fails at once, and asking again is no use', () => {
     const { exchange, errors } = submit('a');
     expect(exchange.ended).toBe(true);
