@@ -3,8 +3,8 @@ import type { Mac } from '../../protocol/mac.ts';
 import type { Refusals } from './refusals.ts';
 
 /** How many links a connector may open in a row, and how often one more. Its own backoff asks for far fewer. */
-const FREE_ATTEMPTS = 30;
-const REGAIN_MS = 2000;
+const FREE_ATTEMPTS = 200;
+const REGAIN_MS = 500;
 
 /** How many connectors are remembered. */
 const MAX_REMEMBERED = 20_000;
