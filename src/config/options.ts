@@ -4,6 +4,7 @@ import { ACCESS_OPTIONS } from './schema/access.ts';
 import { APP_OPTIONS } from './schema/app.ts';
 import { CONNECTOR_OPTIONS } from './schema/connector.ts';
 import { GENERAL_OPTIONS } from './schema/general.ts';
+import { LIMIT_OPTIONS } from './schema/limits.ts';
 import { LINK_OPTIONS } from './schema/link.ts';
 import { ROUTER_OPTIONS } from './schema/router.ts';
 
@@ -13,6 +14,7 @@ import { ROUTER_OPTIONS } from './schema/router.ts';
  */
 export const OPTIONS = {
   ...ROUTER_OPTIONS,
+  ...LIMIT_OPTIONS,
   ...CONNECTOR_OPTIONS,
   ...LINK_OPTIONS,
   ...ACCESS_OPTIONS,

@@ -12,12 +12,28 @@ export function rememberRawSocket(secure: Socket, raw: Socket): void {
   rawSockets.set(secure, raw);
 }
 
+/** The TCP socket that carries this one; itself where it is one. */
+export const rawSocketOf = (socket: Socket): Socket => rawSockets.get(socket) ?? socket;
+
+/**
+ * Says a last thing on a connection that no HTTP server looks after any more, and ends it a little later, whether or not the
+ * peer reads it or ends its own side.
+ */
+export function endWith(socket: Socket, text: string): void {
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(timer));
+  socket.once('end', () => socket.destroySoon());
+  socket.on('error', () => {});
+  socket.resume();
+  socket.end(text);
+}
+
 /**
  * Cuts a connection with RST in place of FIN, so that what was sent on it does not look whole. A TLS socket follows its TCP
  * socket by itself, a little later.
  */
 export function resetConnection(socket: Socket): void {
-  const raw = rawSockets.get(socket) ?? socket;
+  const raw = rawSocketOf(socket);
   // Destroying the TLS socket here too would crash the process when called from one of its own callbacks (Node 26).
   if (!raw.destroyed) raw.resetAndDestroy();
 }

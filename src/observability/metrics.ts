@@ -9,6 +9,10 @@ export interface MetricSources {
   buffered(): number;
   /** Bytes of the objects in the store. */
   stored(): number;
+  /** Open connections, links included. */
+  connections(): number;
+  /** Requests that are being answered, by who made them. */
+  held(): { app: number; connector: number };
 }
 
 /** In seconds: what is small takes some hundredths, what is large and far away takes hours. */
@@ -38,6 +42,7 @@ export class RouterMetrics {
   readonly #bytes: Counter;
   readonly #linksClosed: Counter;
   readonly #authFailures: Counter;
+  readonly #refused: Counter;
 
   constructor(version: string, sources: MetricSources) {
     const registers = [this.#registry];
@@ -80,6 +85,18 @@ export class RouterMetrics {
       labelNames: ['reason'],
       registers,
     });
+    this.#refused = new Counter({
+      name: 'relay_refused_total',
+      help: 'What was refused for a limit, by reason',
+      labelNames: ['reason'],
+      registers,
+    });
+    this.#gauge('relay_connections', 'Open connections, links included', [], (gauge) =>
+      gauge.set(sources.connections()),
+    );
+    this.#gauge('relay_held_requests', 'Requests that wait or run, by side (app, connector)', ['side'], (gauge) => {
+      for (const [side, count] of Object.entries(sources.held())) gauge.set({ side }, count);
+    });
     this.#gauge('relay_connectors', 'Connectors by state', ['state'], (gauge) => {
       const { online, offline } = sources.connectors();
       gauge.set({ state: 'online' }, online);
@@ -110,6 +127,11 @@ export class RouterMetrics {
   /** A request was refused for its credential. @param reason one of a small, closed set. */
   countAuthFailure(reason: string): void {
     this.#authFailures.inc({ reason });
+  }
+
+  /** Something was refused for a limit. @param reason one of a small, closed set. */
+  countRefusal(reason: string): void {
+    this.#refused.inc({ reason });
   }
 
   /** A link has ended. @param reason one of a small, closed set. */

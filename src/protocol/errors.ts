@@ -62,7 +62,7 @@ export const ERRORS = {
   store_unavailable: kind(503, EXIT.tryAgain, true, 'The object store is not available'),
   overloaded: kind(503, EXIT.tryAgain, true, 'The other side is at its limit'),
   draining: kind(503, EXIT.tryAgain, true, 'The other side is going down'),
-  request_timeout: kind(504, EXIT.timedOut, true, 'The connector did not begin, or went silent'),
+  request_timeout: kind(504, EXIT.timedOut, true, 'What was waited for did not come in time'),
   http_version_not_supported: kind(505, EXIT.notThisWay, false, 'HTTP/1.1 is needed'),
   store_full: kind(507, EXIT.notThisWay, false, 'The object store has no space left'),
 

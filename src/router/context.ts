@@ -4,6 +4,7 @@ import type { BaseUrl } from './base-url.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { RouterState } from './drain.ts';
+import type { Limits } from './limits/limits.ts';
 import type { RouterOptions } from './options.ts';
 import type { Offloads } from './patterns/offloading.ts';
 import type { Registry } from './registry.ts';
@@ -20,6 +21,7 @@ export interface Context {
   readonly registry: Registry;
   readonly dispatcher: Dispatcher;
   readonly requests: RequestLog;
+  readonly limits: Limits;
   readonly budget: BufferBudget;
   /** What parts that came ahead of their turn may take, all transfers together. */
   readonly windowBudget: WindowBudget;

@@ -10,6 +10,9 @@ import type { Registry, RegistryListener } from './registry.ts';
 /** How many ended exchanges are remembered, so that a POST sent again gets its first reply. */
 const MAX_ENDED = 10_000;
 
+/** When to ask a connector again that has too many requests, in seconds. */
+const RETRY_AFTER_S = 5;
+
 /** How long a transfer that cannot go on may stand still without a link, in ms: its last body may have been read already. */
 const ORPHAN_TIMEOUT_MS = 5000;
 
@@ -25,6 +28,10 @@ export interface DispatcherOptions {
   readonly logger: Logger;
   /** An exchange has ended. */
   readonly onEnd?: () => void;
+  /** Most exchanges with one connector. */
+  readonly maxPerConnector: number;
+  /** Told when one has as many. */
+  readonly onRefused: (mac: Mac) => void;
 }
 
 /** Brings commands to connectors, now or when they come back, and finds the exchange that an answer belongs to. */
@@ -54,9 +61,28 @@ export class Dispatcher implements RegistryListener {
     return this.#live.size;
   }
 
-  /** Sends a command, or keeps it until its connector is back. Fails at once when it is not expected back. */
+  /** @throws {RelayError} overloaded when a connector has as many exchanges as it may. */
+  requireRoom(mac: Mac): void {
+    const count = this.#byMac.get(mac)?.size ?? 0;
+    if (count < this.#options.maxPerConnector) return;
+    this.#options.onRefused(mac);
+    throw new RelayError('overloaded', `the connector ${mac} has ${count} requests to answer already`, {
+      details: { retry_after: RETRY_AFTER_S },
+    });
+  }
+
+  /**
+   * Sends a command, or keeps it until its connector is back. Fails at once when it is not expected back, or has too many.
+   */
   submit(options: ExchangeOptions): Exchange {
     const traceparent = options.traceparent ?? currentTrace();
+    try {
+      this.requireRoom(options.mac);
+    } catch (error) {
+      const refused = new Exchange(options, { ended: () => {}, fellSilent: () => false });
+      refused.fail(RelayError.from(error));
+      return refused;
+    }
     const exchange = new Exchange({ ...options, traceparent }, this.#owner);
     this.#live.set(exchange.id, exchange);
     const sameMac = this.#byMac.get(exchange.mac);

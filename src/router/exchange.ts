@@ -42,6 +42,8 @@ export interface ExchangeOwner {
   /** Its answer has stood still for too long. @returns whether there is another way, so that it need not fail. */
   fellSilent(exchange: Exchange): boolean;
 }
+/** How much of a body is one sign of life: less in a whole silence timeout is none, so that no trickle goes on for ever. */
+const SIGN_OF_LIFE_BYTES = 1024;
 
 /** `waiting` for a link, `sent` down one, `answering`, or over. */
 export type ExchangeState = 'waiting' | 'sent' | 'answering' | 'succeeded' | 'failed';
@@ -73,6 +75,8 @@ export class Exchange {
   #timerMs = 0;
   #timerError: (() => RelayError) | undefined;
   #held = false;
+  /** Bytes since the last that counted as a sign of life. */
+  #unsigned = 0;
   /** The deadline is the one of an answer that has begun, so that a sign of life only has to begin it anew. */
   #silence = false;
   readonly #owner: ExchangeOwner;
@@ -121,6 +125,14 @@ export class Exchange {
   touch(): void {
     if (!this.#silence) this.markAnswering();
     else if (!this.#held && !this.ended) this.#timer?.refresh();
+  }
+
+  /** Bytes of the answer came. A few of them are not yet a sign. */
+  noteBytes(count: number): void {
+    this.#unsigned += count;
+    if (this.#silence && this.#unsigned < SIGN_OF_LIFE_BYTES) return;
+    this.#unsigned = 0;
+    this.touch();
   }
 
   /** The answer has begun: from now on only silence counts. */

@@ -1,5 +1,6 @@
 import type { Logger } from '../observability/logger.ts';
 import type { StoreLocation } from '../store/open-store.ts';
+import type { LimitSettings } from './limits/settings.ts';
 import type { Certificate } from './server.ts';
 
 /** How a router runs. Times are in milliseconds, sizes in bytes. */
@@ -39,6 +40,7 @@ export interface RouterOptions {
   readonly bufferTotalBytes: number;
   /** What parts that came ahead of their turn may take, all transfers of pattern B together. */
   readonly windowTotalBytes: number;
+  readonly limits: LimitSettings;
   /** How long a connector may take to begin its answer. */
   readonly firstByteTimeoutMs: number;
   /** How long it may be silent after that, while the app reads. */

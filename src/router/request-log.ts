@@ -86,6 +86,11 @@ export class RequestRecord implements RequestFields {
     this.#abort = abort;
   }
 
+  /** Says what else to do when the request has ended. */
+  onceEnded(listener: () => void): void {
+    this.#events.once('end', listener);
+  }
+
   run(): void {
     if (this.#state !== 'waiting') return;
     this.#state = 'running';

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
+import { endWith, rawSocketOf } from '../http/connection.ts';
 import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
 import { RouterMetrics } from '../observability/metrics.ts';
 import { withTrace } from '../observability/trace.ts';
@@ -20,12 +21,14 @@ import { ConnectorBook } from './connector-book.ts';
 import type { Context } from './context.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Drain, drainingError } from './drain.ts';
+import { Limits } from './limits/limits.ts';
 import { LinkExpiry } from './links/expiry.ts';
 import { readHello } from './links/hello.ts';
 import type { LinkEvents } from './links/link.ts';
 import { SseLinks } from './links/sse.ts';
 import { WebSocketLinks } from './links/websocket.ts';
 import { OffloadStore } from './offload-store.ts';
+import type { RequestSide } from './limits/requests.ts';
 import type { RouterOptions } from './options.ts';
 import { Offloads } from './patterns/offloading.ts';
 import { Registry } from './registry.ts';
@@ -37,7 +40,7 @@ import { datasetRoutes } from './routes/datasets.ts';
 import { linkRoutes, refuseWhileDraining } from './routes/links.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { requestRoutes } from './routes/requests.ts';
-import { RouteTable } from './routes/route.ts';
+import { type Route, RouteTable } from './routes/route.ts';
 import { HttpServer } from './server.ts';
 import { WindowBudget } from './window.ts';
 
@@ -63,19 +66,29 @@ export class Router {
     this.#store = store;
     this.#book = book;
     const registry = new Registry(logger, book);
+    const limits = new Limits({
+      settings: options.limits,
+      addressOf,
+      countRefusal: (reason) => metrics.countRefusal(reason),
+      logger,
+    });
     const dispatcher = new Dispatcher({
       registry,
       reconnectWaitMs: options.reconnectWaitMs,
       resumeWaitMs: options.resumeWaitMs,
       logger,
+      maxPerConnector: options.limits.maxRequestsPerConnector,
+      onRefused: (mac) => limits.refusals.note('requests_per_connector', { mac }),
       onEnd: () => this.#drain.changed(),
     });
-    const budget = new BufferBudget(options.bufferTotalBytes);
+    const budget = new BufferBudget(options.bufferTotalBytes, { onRefused: () => limits.refusals.note('memory') });
     const metrics = new RouterMetrics(options.version, {
       connectors: () => registry.count(),
       pending: () => dispatcher.size,
       buffered: () => budget.used,
       stored: () => store?.index.totalBytes ?? 0,
+      connections: () => limits.connections.open,
+      held: () => ({ app: limits.requests.count('app'), connector: limits.requests.count('connector') }),
     });
     const offloads = new Offloads(
       store && {
@@ -108,7 +121,7 @@ export class Router {
         secrets: options.secrets,
         allowNoAuth: options.allowNoAuth,
         originOf: (request) => URL.parse(baseUrl.of(request))?.origin ?? '',
-        addressOf: (request) => request.socket.remoteAddress ?? '',
+        addressOf,
         countFailure: (reason) => metrics.countAuthFailure(reason),
         logger,
       }),
@@ -116,6 +129,7 @@ export class Router {
       registry,
       dispatcher,
       requests,
+      limits,
       budget,
       windowBudget: new WindowBudget(options.windowTotalBytes),
       offloads,
@@ -126,6 +140,7 @@ export class Router {
       heartbeatIntervalMs: options.heartbeatIntervalMs,
       heartbeatTimeoutMs: options.heartbeatTimeoutMs,
       alive: (link) => registry.touch(link),
+      refused: (link, reason) => limits.refusals.note(reason, { mac: link.hello.mac, remote: link.hello.remote }),
       draining: (link) => registry.drain(link),
       closed: (link, end, reason) => {
         metrics.countLinkClosed(link.kind, end);
@@ -167,6 +182,9 @@ export class Router {
         host: options.host,
         port: options.port,
         tls: options.tls,
+        limits: options.limits,
+        onConnection: (socket) => router.#context.limits.connections.add(socket),
+        onRefused: (reason, socket) => router.#context.limits.refusals.note(reason, { remote: socket.remoteAddress }),
         logger: options.logger,
         onRequest: (request, response) => {
           const { traceparent } = request.headers;
@@ -229,18 +247,22 @@ export class Router {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { access, baseUrl, options, state } = this.#context;
+    const { access, baseUrl, limits, options, state } = this.#context;
     this.#track(response);
+    limits.endLeftover(request, response);
     let grant: Grant | undefined;
     // An error on a request or a response is also a close, which those who care listen to.
     request.on('error', () => {});
     response.on('error', () => {});
     try {
+      this.#checkConnection(request, response);
+      limits.checkHead(request);
       const target = request.url ?? '/';
       const [rawPath, search = ''] = splitOnce(target, '?');
       const path = baseUrl.strip(rawPath);
       if (this.#store?.serves(path)) {
         grant = await access.admit(request, 'signed');
+        limits.admit(request.method === 'PUT' ? 'connector' : 'app', request, response, grant);
         await this.#store.serve(request, response, search === '' ? path : `${path}?${search}`);
         return;
       }
@@ -259,6 +281,8 @@ export class Router {
         sendError(request, response, error, { Allow: match.allow });
         return;
       }
+      const side = sideOf(match.route);
+      const slot = side && limits.admit(side, request, response, grant);
       await match.route.handle(this.#context, {
         request,
         response,
@@ -266,6 +290,7 @@ export class Router {
         query: new URLSearchParams(search),
         id,
         grant,
+        slot,
       });
     } catch (thrown) {
       const error = RelayError.from(thrown);
@@ -282,10 +307,12 @@ export class Router {
   }
 
   async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
-    const { access, baseUrl, registry, options } = this.#context;
+    const { access, baseUrl, limits, registry, options } = this.#context;
     let grant: Grant | undefined;
     socket.on('error', () => {});
     try {
+      limits.connections.check(rawSocketOf(socket));
+      limits.checkHead(request);
       const [rawPath, search = ''] = splitOnce(request.url ?? '/', '?');
       grant = await access.admit(request, 'connector');
       const match = SOCKET_PATH.exec(baseUrl.strip(rawPath));
@@ -296,6 +323,7 @@ export class Router {
       const mac = parseMac(decodePart(match[1] ?? ''));
       if (mac instanceof RelayError) throw mac;
       grant.requireMac(mac);
+      limits.admitLink(mac, request);
       const hello = readHello(request, {
         mac,
         query: new URLSearchParams(search),
@@ -308,6 +336,16 @@ export class Router {
       if (error.code === 'forbidden') access.noteForbidden(request, grant);
       if (error.code === 'internal') options.logger.error({ err: thrown, url: request.url }, 'a defect');
       refuseUpgrade(socket, error);
+    }
+  }
+
+  /** @throws {RelayError} too_many_requests, overloaded when it came on a connection beyond the limits, which ends with it. */
+  #checkConnection(request: IncomingMessage, response: ServerResponse): void {
+    try {
+      this.#context.limits.connections.check(rawSocketOf(request.socket));
+    } catch (error) {
+      response.shouldKeepAlive = false;
+      throw error;
     }
   }
 
@@ -350,6 +388,19 @@ export class Router {
   }
 }
 
+/** As whose a request counts; undefined for what nobody has to wait for, and for links, which are counted as connections. */
+function sideOf({ scope, isLink }: Route): RequestSide | undefined {
+  if (isLink) return undefined;
+  // Whoever watches the router sees it also when it is full.
+  if (scope === 'public' || scope === 'metrics') return undefined;
+  return scope === 'connector' ? 'connector' : 'app';
+}
+
+/** The address of whoever made a request. */
+function addressOf(request: IncomingMessage): string {
+  return request.socket.remoteAddress ?? '';
+}
+
 function splitOnce(text: string, separator: string): [string, string?] {
   const at = text.indexOf(separator);
   return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
@@ -377,6 +428,7 @@ function openStateDir(directory: string): void {
 function refuseUpgrade(socket: Socket, error: RelayError): void {
   const text = JSON.stringify(toProblem(error));
   const challenges = error.code === 'unauthorized' ? CHALLENGES.map((each) => `WWW-Authenticate: ${each}`) : [];
+  const { retry_after: retryAfter } = error.details;
   const head = [
     `HTTP/1.1 ${error.status} ${error.code}`,
     'Connection: close',
@@ -384,6 +436,7 @@ function refuseUpgrade(socket: Socket, error: RelayError): void {
     `Content-Type: ${PROBLEM_TYPE}`,
     `Content-Length: ${Buffer.byteLength(text)}`,
     ...challenges,
+    ...(retryAfter === undefined ? [] : [`Retry-After: ${retryAfter}`]),
   ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${text}`);
+  endWith(socket, `${head.join('\r\n')}\r\n\r\n${text}`);
 }

@@ -1,13 +1,18 @@
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import { rememberRawSocket } from '../http/connection.ts';
+import { endWith, rememberRawSocket } from '../http/connection.ts';
 import type { Logger } from '../observability/logger.ts';
 import { RelayError } from '../protocol/errors.ts';
+import type { RefusalReason } from './limits/refusals.ts';
+import type { LimitSettings } from './limits/settings.ts';
 
 /** Longer than the idle limit of the proxies in front, which would otherwise race our close with their next request. */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
-const HEADERS_TIMEOUT_MS = 20_000;
+/** How many connections may wait to be accepted (the system may allow fewer): a whole fleet comes back at once. */
+const BACKLOG = 4096;
+/** How often Node looks for heads that take too long, in ms. */
+const CHECK_INTERVAL_MS = 2000;
 /** How much a response may hold for an app that reads slowly before its connector is asked to wait. */
 const HIGH_WATER_MARK_BYTES = 256 * 1024;
 
@@ -22,7 +27,12 @@ export interface ServerOptions {
   readonly port: number;
   /** The certificate as it is now; without it plain HTTP. Asked at each new connection. */
   readonly tls?: (() => Certificate) | undefined;
+  readonly limits: Pick<LimitSettings, 'maxHeaderBytes' | 'handshakeTimeoutMs' | 'headersTimeoutMs'>;
   readonly logger: Logger;
+  /** Told of each connection before anything is read from it. */
+  readonly onConnection: (socket: Socket) => void;
+  /** Told of a connection that is ended before it has made a request. */
+  readonly onRefused: (reason: RefusalReason, socket: Socket) => void;
   readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
   readonly onUpgrade: (request: IncomingMessage, socket: Socket, head: Buffer) => void;
 }
@@ -32,12 +42,16 @@ export class HttpServer {
   readonly #server: http.Server;
   readonly #sockets = new Set<Socket>();
   readonly #secure: boolean;
+  /** TLS sockets whose handshake is done. */
+  readonly #established = new WeakSet<Socket>();
 
   private constructor(options: ServerOptions) {
     this.#secure = options.tls !== undefined;
     const settings: http.ServerOptions = {
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-      headersTimeout: HEADERS_TIMEOUT_MS,
+      headersTimeout: options.limits.headersTimeoutMs,
+      connectionsCheckingInterval: Math.min(CHECK_INTERVAL_MS, options.limits.headersTimeoutMs),
+      maxHeaderSize: options.limits.maxHeaderBytes,
       // A transfer may take hours; what is silent is ended by the exchange that it belongs to.
       requestTimeout: 0,
       noDelay: true,
@@ -46,18 +60,30 @@ export class HttpServer {
     this.#server =
       options.tls === undefined
         ? http.createServer(settings)
-        : createSecureServer(settings, options.tls, options.logger);
+        : createSecureServer(
+            { ...settings, handshakeTimeout: options.limits.handshakeTimeoutMs },
+            options.tls,
+            options.logger,
+          );
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
+      options.onConnection(socket);
     });
     if (this.#secure) this.#pairSecureSockets();
     this.#server.on('request', options.onRequest);
     this.#server.on('upgrade', options.onUpgrade);
-    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      if (!socket.writable || error.code === 'ECONNRESET') return;
-      const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
-      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
+      const socket = stream as Socket;
+      const reason = REASONS[error.code ?? ''];
+      if (reason !== undefined) options.onRefused(reason, socket);
+      // Where no handshake was completed nothing can be said, and Node leaves the connection to whoever listens here.
+      if (!socket.writable || error.code === 'ECONNRESET' || (this.#secure && !this.#established.has(socket))) {
+        socket.destroy();
+        return;
+      }
+      const status = STATUS[error.code ?? ''] ?? '400 Bad Request';
+      endWith(socket, `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
     });
   }
 
@@ -69,7 +95,7 @@ export class HttpServer {
         const why = cause.code === 'EADDRINUSE' ? 'another program listens there already' : cause.message;
         reject(new RelayError('usage', `cannot listen on ${options.host}:${options.port}: ${why}`, { cause }));
       });
-      server.#server.listen(options.port, options.host, resolve);
+      server.#server.listen({ port: options.port, host: options.host, backlog: BACKLOG }, resolve);
     });
     return server;
   }
@@ -100,6 +126,7 @@ export class HttpServer {
       });
     });
     this.#server.on('secureConnection', (secure: Socket) => {
+      this.#established.add(secure);
       const raw = waiting.get(peerOf(secure));
       if (raw !== undefined) rememberRawSocket(secure, raw);
       waiting.delete(peerOf(secure));
@@ -107,11 +134,23 @@ export class HttpServer {
   }
 }
 
+/** What an error that ended a connection early was refused for, where it was for a limit. */
+const REASONS: Readonly<Record<string, RefusalReason>> = {
+  ERR_TLS_HANDSHAKE_TIMEOUT: 'handshake_timeout',
+  ERR_HTTP_REQUEST_TIMEOUT: 'headers_timeout',
+  HPE_HEADER_OVERFLOW: 'header_size',
+};
+
+const STATUS: Readonly<Record<string, string>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+};
+
 const peerOf = (socket: Socket): string => `${socket.remoteAddress}:${socket.remotePort}`;
 
 /** @throws {RelayError} usage when certificate and key cannot be used. */
 function createSecureServer(
-  settings: http.ServerOptions,
+  settings: https.ServerOptions,
   readCertificate: () => Certificate,
   logger: Logger,
 ): https.Server {

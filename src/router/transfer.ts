@@ -74,7 +74,7 @@ export class Transfer {
   openWindow(budget: WindowBudget): number {
     this.#window ??= new Window(
       {
-        touch: () => this.#exchange?.touch(),
+        noteBytes: (count) => this.#exchange?.noteBytes(count),
         nextOffset: () => this.#nextOffset,
         write: (bytes) => {
           const more = this.#write(bytes);
@@ -329,7 +329,7 @@ export class Transfer {
     if (this.#nextOffset + bytes.length > end) {
       throw this.#broken(`it sent more than the ${end - this.#part.offset} bytes that it announced or was asked for`);
     }
-    this.#exchange?.touch();
+    this.#exchange?.noteBytes(bytes.length);
     if (this.#exchange?.ended) throw new RelayError('request_gone', 'the request has ended');
     let more: boolean;
     try {

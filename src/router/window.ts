@@ -31,7 +31,7 @@ export class WindowBudget {
 /** The transfer that a window is a part of. */
 interface WindowHost {
   /** Told of each piece that arrives, also ahead of its turn. */
-  readonly touch: () => void;
+  readonly noteBytes: (count: number) => void;
   readonly nextOffset: () => number;
   /** Takes the bytes at `nextOffset`. @returns false when no more are wanted until `drained`. @throws {RelayError} */
   readonly write: (bytes: Buffer) => boolean;
@@ -165,7 +165,7 @@ export class Window {
   }
 
   #take(run: Run, piece: Buffer): void {
-    this.#host.touch();
+    this.#host.noteBytes(piece.length);
     const next = this.#host.nextOffset();
     const position = run.end;
     run.end += piece.length;

@@ -2,10 +2,25 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger } from '../../src/observability/logger.ts';
+import type { LimitSettings } from '../../src/router/limits/settings.ts';
 import type { RouterOptions } from '../../src/router/options.ts';
 import { Router } from '../../src/router/router.ts';
 
 const MIB = 1024 * 1024;
+
+/** The limits of a router, as the options have them by default. */
+export const LIMITS: LimitSettings = {
+  maxRequests: 2000,
+  maxRequestsPerClient: 500,
+  maxRequestsPerConnector: 250,
+  maxConnections: 20_000,
+  maxConnectionsPerAddress: 2000,
+  maxHeaderBytes: 16_384,
+  bodyTotalBytes: 256 * MIB,
+  handshakeTimeoutMs: 10_000,
+  headersTimeoutMs: 20_000,
+  bodyTimeoutMs: 30_000,
+};
 
 /** A directory that is gone at the end of the scope. */
 export async function makeTempDir(): Promise<AsyncDisposable & { path: string }> {
@@ -33,6 +48,7 @@ export async function startRouter(
     bufferMaxBytes: 64 * MIB,
     bufferTotalBytes: 256 * MIB,
     windowTotalBytes: 128 * MIB,
+    limits: LIMITS,
     firstByteTimeoutMs: 10_000,
     silenceTimeoutMs: 10_000,
     reconnectWaitMs: 0,

@@ -101,7 +101,7 @@ export class AuthFailures {
 }
 
 /** What counts as one address: of IPv6 the /64, which one host may have all of. */
-function networkOf(address: string): string {
+export function networkOf(address: string): string {
   const mapped = /^::ffff:(\d+(?:\.\d+){3})$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;
   if (!address.includes(':')) return address;

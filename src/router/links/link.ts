@@ -2,6 +2,7 @@ import type { Capability } from '../../protocol/capabilities.ts';
 import { CLOSE } from '../../protocol/close-codes.ts';
 import type { Command, Receiving } from '../../protocol/commands.ts';
 import type { Mac } from '../../protocol/mac.ts';
+import type { RefusalReason } from '../limits/refusals.ts';
 import type { Grant } from '../access/grant.ts';
 
 /** What a connector said of itself when it opened its link. */
@@ -55,6 +56,8 @@ export interface LinkEvents {
   alive(link: Link): void;
   /** The peer takes no more commands. */
   draining(link: Link): void;
+  /** The link is ended because its peer asks too much of the router. */
+  refused(link: Link, reason: Extract<RefusalReason, 'link_flood' | 'link_unread'>): void;
   /** The link is gone, for whatever reason; called exactly once. */
   closed(link: Link, end: LinkEnd, reason: string): void;
 }

@@ -75,6 +75,7 @@ export class SseLink implements Link {
     if (this.#response.destroyed || this.#response.writableEnded) return false;
     if (this.#response.writableLength > MAX_UNSENT_BYTES) {
       this.#end ??= { end: 'stalled', reason: 'the connector does not read its commands' };
+      this.#options.refused(this, 'link_unread');
       this.terminate();
       return false;
     }

@@ -6,9 +6,14 @@ import { type Command, decodeIncoming, encodeCommand, type Receiving } from '../
 import { HEADER } from '../../protocol/headers.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
 import { SUBPROTOCOL } from '../../protocol/version.ts';
+import { FloodGate } from './flood-gate.ts';
 import { type Hello, type Link, type LinkEnd, type LinkEvents, MAX_UNSENT_BYTES, toLinkEnd } from './link.ts';
 
 const CLOSE_GRACE_MS = 2000;
+
+/** What a message may be broken into, by its sender and by the network: each piece costs memory beyond its bytes. */
+const MAX_FRAGMENTS = 128;
+const MAX_BUFFERED_CHUNKS = 4096;
 
 interface WebSocketLinksOptions extends LinkEvents {
   readonly heartbeatIntervalMs: number;
@@ -25,7 +30,11 @@ export class WebSocketLinks {
     this.#server = new WebSocketServer({
       noServer: true,
       maxPayload: MAX_FRAME_BYTES,
+      maxFragments: MAX_FRAGMENTS,
+      maxBufferedChunks: MAX_BUFFERED_CHUNKS,
       perMessageDeflate: false,
+      // Answered below, where a peer that only pings and never reads is noticed.
+      autoPong: false,
       handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     });
     this.#server.on('headers', (headers, request: IncomingMessage & { relayLinkId?: string }) => {
@@ -60,26 +69,35 @@ class WebSocketLink implements Link {
   readonly #peer: WebSocket;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #deadline: NodeJS.Timeout;
+  readonly #options: WebSocketLinksOptions;
   #end: { readonly end: LinkEnd; readonly reason: string } | undefined;
 
   constructor(id: string, peer: WebSocket, hello: Hello, options: WebSocketLinksOptions) {
     this.id = id;
     this.hello = hello;
     this.#peer = peer;
+    this.#options = options;
     this.#heartbeat = setInterval(() => peer.ping(), options.heartbeatIntervalMs);
     this.#deadline = setTimeout(() => {
       this.#end ??= { end: 'silent', reason: `nothing heard for ${options.heartbeatTimeoutMs} ms` };
       peer.terminate();
     }, options.heartbeatTimeoutMs);
-    const alive = (): void => {
+    const gate = new FloodGate();
+    const alive = (): boolean => {
+      if (!gate.pass()) {
+        this.#refuse('link_flood', 'the connector floods its link');
+        return false;
+      }
       this.#deadline.refresh();
       options.alive(this);
+      return true;
     };
     peer.on('pong', alive);
-    peer.on('ping', alive);
+    peer.on('ping', (data) => {
+      if (alive() && peer.readyState === WebSocket.OPEN && this.#checkUnsent()) peer.pong(data);
+    });
     peer.on('message', (data, isBinary) => {
-      alive();
-      if (isBinary) return;
+      if (!alive() || isBinary) return;
       const incoming = decodeIncoming((data as Buffer).toString('utf8'));
       if (incoming.ok && incoming.value.kind === 'event' && incoming.value.event === 'draining') options.draining(this);
     });
@@ -97,13 +115,22 @@ class WebSocketLink implements Link {
 
   send(message: Command | Receiving): boolean {
     if (this.#peer.readyState !== WebSocket.OPEN) return false;
-    if (this.#peer.bufferedAmount > MAX_UNSENT_BYTES) {
-      this.#end ??= { end: 'stalled', reason: 'the connector does not read its commands' };
-      this.#peer.terminate();
-      return false;
-    }
+    if (!this.#checkUnsent()) return false;
     this.#peer.send(encodeCommand(message));
     return true;
+  }
+
+  #checkUnsent(): boolean {
+    if (this.#peer.bufferedAmount <= MAX_UNSENT_BYTES) return true;
+    this.#refuse('link_unread', 'the connector does not read its commands');
+    return false;
+  }
+
+  #refuse(reason: 'link_flood' | 'link_unread', why: string): void {
+    if (this.#end !== undefined) return;
+    this.#end = { end: 'stalled', reason: why };
+    this.#options.refused(this, reason);
+    this.#peer.terminate();
   }
 
   close(code: number, reason: string): void {

@@ -79,7 +79,7 @@ export class Upload implements Answer {
   /** The file store took in bytes of this upload: a sign of life, also from a connector that reports nothing itself. */
   noteBytes(bytes: number): void {
     this.#received += bytes;
-    this.#exchange?.touch();
+    this.#exchange?.noteBytes(bytes);
   }
 
   /** One waiter lets go. The upload stops with the last. */

@@ -63,7 +63,7 @@ export const answerRoutes: Route[] = [
   }),
 
   route('/datasets/stream/init', async (context, call) => {
-    const body = await readJson(call.request, streamInit, MAX_CONTROL_BODY_BYTES);
+    const body = await readJson(context, call.request, streamInit, MAX_CONTROL_BODY_BYTES);
     await answerOnce(context, call, body.request_id, 'init', async (exchange) =>
       transferOf(exchange).init({
         totalSize: body.total_size,
@@ -89,7 +89,7 @@ export const answerRoutes: Route[] = [
       return;
     }
     const begunAt = performance.now();
-    const body = await readJson(call.request, streamChunk, MAX_JSON_CHUNK_BYTES);
+    const body = await readJson(context, call.request, streamChunk, MAX_JSON_CHUNK_BYTES);
     const exchange = findFor(context, call, body.request_id);
     const bytes = decodeData(body.data, body.encoding);
     const nextOffset = await naming(body.request_id, transferOf(exchange).chunk(body.offset, bytes, begunAt));
@@ -97,14 +97,14 @@ export const answerRoutes: Route[] = [
   }),
 
   route('/datasets/stream/complete', async (context, call) => {
-    const body = await readJson(call.request, streamComplete, MAX_CONTROL_BODY_BYTES);
+    const body = await readJson(context, call.request, streamComplete, MAX_CONTROL_BODY_BYTES);
     await answerOnce(context, call, body.request_id, 'complete', async (exchange) =>
       transferOf(exchange).complete(body.total_size, body.digest),
     );
   }),
 
   route('/datasets/offload/parts', async (context, call) => {
-    const body = await readJson(call.request, partsRequest, MAX_CONTROL_BODY_BYTES);
+    const body = await readJson(context, call.request, partsRequest, MAX_CONTROL_BODY_BYTES);
     const exchange = findFor(context, call, body.request_id);
     if (exchange.answer.grantParts === undefined)
       throw new RelayError('invalid_request', `a ${exchange.name} is not uploaded in parts`);
@@ -113,7 +113,7 @@ export const answerRoutes: Route[] = [
   }),
 
   route('/datasets/offload/progress', async (context, call) => {
-    const body = await readJson(call.request, offloadProgress, MAX_CONTROL_BODY_BYTES);
+    const body = await readJson(context, call.request, offloadProgress, MAX_CONTROL_BODY_BYTES);
     const exchange = findFor(context, call, body.request_id);
     exchange.touch();
     exchange.answer.takeProgress?.(body);
@@ -275,7 +275,7 @@ async function readResult(context: Context, call: Call): Promise<Result> {
     reserved += bytes;
   };
   try {
-    return await readJson(call.request, result, limit, {
+    return await readJson(context, call.request, result, limit, {
       reserve,
       refuse: (error, beginning) => {
         const id = REQUEST_ID.exec(beginning)?.[1];

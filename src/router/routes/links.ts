@@ -19,11 +19,13 @@ export function linkRoutes(sse: SseLinks): Route[] {
       method: 'GET',
       path: '/connectors/{mac}/events',
       scope: 'connector',
+      isLink: true,
       handle(context, { request, response, params, query, grant }) {
         if (request.method === 'HEAD') throw new RelayError('method_not_allowed', 'use GET here');
         refuseWhileDraining(context);
         const mac = readMac(params);
         grant.requireMac(mac);
+        context.limits.admitLink(mac, request);
         const hello = readHello(request, { mac, query, baseUrl: context.baseUrl.of(request), grant });
         sse.accept(request, response, hello, (link) => context.registry.connect(link));
       },
@@ -49,7 +51,7 @@ export function linkRoutes(sse: SseLinks): Route[] {
         grant.requireMac(mac);
         const length = request.headers['content-length'] ?? '0';
         const hasBody = length !== '0' || request.headers['transfer-encoding'] !== undefined;
-        const body = hasBody ? await readJson(request, heartbeat, MAX_HEARTBEAT_BYTES) : {};
+        const body = hasBody ? await readJson(context, request, heartbeat, MAX_HEARTBEAT_BYTES) : {};
         const link = context.registry.findLinkOf(mac);
         const named = request.headers[HEADER.linkId.toLowerCase()];
         if (!(link instanceof SseLink) || (named !== undefined && named !== link.id)) {

@@ -3,25 +3,44 @@ import type * as z from 'zod';
 import { type BodyWatch, readBody } from '../../http/body.ts';
 import { decodeJson, unwrap } from '../../protocol/codec.ts';
 import { RelayError } from '../../protocol/errors.ts';
+import type { Context } from '../context.ts';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /**
- * Reads a JSON body and checks it.
- * @throws {RelayError} invalid_request when it is too large, no UTF-8, no JSON or does not fit; transfer_interrupted.
+ * Reads a JSON body and checks it. It has to come in time, and its memory counts: by the router's limit for bodies, or by
+ * `watch` where it reserves.
+ * @throws {RelayError} invalid_request when it is too large, no UTF-8, no JSON or does not fit; request_timeout when it comes
+ * too slowly; overloaded when there is no memory for it; transfer_interrupted.
  */
 export async function readJson<T>(
+  { limits }: Pick<Context, 'limits'>,
   request: IncomingMessage,
   schema: z.ZodType<T>,
   limit: number,
   watch?: BodyWatch,
 ): Promise<T> {
-  const body = await readBody(request, limit, watch);
-  let text: string;
+  let reserved = 0;
+  const reserve = (bytes: number): void => {
+    limits.bodies.reserve(bytes);
+    reserved += bytes;
+  };
   try {
-    text = utf8.decode(body);
+    return unwrap(
+      decodeJson(schema, decode(await readBody(request, limit, { reserve, pace: limits.bodyPace, ...watch }))),
+    );
+  } catch (error) {
+    if (RelayError.from(error).code === 'request_timeout') limits.noteSlowBody(request);
+    throw error;
+  } finally {
+    limits.bodies.release(reserved);
+  }
+}
+
+function decode(body: Buffer): string {
+  try {
+    return utf8.decode(body);
   } catch (cause) {
     throw new RelayError('invalid_request', 'the body is not valid UTF-8', { cause });
   }
-  return unwrap(decodeJson(schema, text));
 }

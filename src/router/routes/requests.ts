@@ -80,8 +80,10 @@ function request(
     scope: 'app',
     async handle(context, call) {
       refuseWhileDraining(context);
-      const { mac, dataset } = await readJson(call.request, datasetRequest, MAX_CONTROL_BODY_BYTES);
+      const { mac, dataset } = await readJson(context, call.request, datasetRequest, MAX_CONTROL_BODY_BYTES);
       call.grant.requireDataset(mac, dataset);
+      // Before it becomes a request: what is refused in masses must not push the others out of the log.
+      context.dispatcher.requireRoom(mac);
       const wantDigest = wantsDigest(call.request.headers['want-repr-digest']);
       const canOutlive = (kind === 'offload' || kind === 'digest') && readAsyncWait(call) !== undefined;
       const record = context.requests.open({
@@ -92,7 +94,10 @@ function request(
         keep: canOutlive || wantDigest,
         tokenId: call.grant.tokenId,
       });
-      if (!canOutlive) {
+      if (canOutlive) {
+        const letGo = call.slot?.hold();
+        if (letGo !== undefined) record.onceEnded(letGo);
+      } else {
         call.response.once('close', () => {
           if (!call.response.writableFinished) record.cancel('the app went away');
         });

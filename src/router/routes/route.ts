@@ -3,6 +3,7 @@ import { RelayError } from '../../protocol/errors.ts';
 import type { Scope } from '../access/access.ts';
 import type { Grant } from '../access/grant.ts';
 import type { Context } from '../context.ts';
+import type { Slot } from '../limits/requests.ts';
 
 /** One request on its way through its handler. */
 export interface Call {
@@ -15,6 +16,8 @@ export interface Call {
   readonly id: string;
   /** What whoever asks may do. The role is checked; which connectors and datasets is for the handler to ask. */
   readonly grant: Grant;
+  /** Its place among the requests that are held; undefined for what takes none. */
+  readonly slot: Slot | undefined;
 }
 
 /** An endpoint: a method, a path pattern with `{name}` for a part and `{name...}` for the rest, and who may use it. */
@@ -22,6 +25,8 @@ export interface Route {
   readonly method: 'GET' | 'POST' | 'DELETE' | 'HEAD' | 'PUT';
   readonly path: string;
   readonly scope: Scope;
+  /** It opens a link, which is no request that anybody waits for. */
+  readonly isLink?: true;
   handle(context: Context, call: Call): void | Promise<void>;
 }
 

@@ -8,7 +8,16 @@ const rows = readTables(readDocument('docs/metrics.md')).find((table) => table[0
 async function render(): Promise<string> {
   const zero = (): number => 0;
   const connectors = (): { online: number; offline: number } => ({ online: 1, offline: 2 });
-  const metrics = new RouterMetrics('1.2.3', { connectors, pending: zero, buffered: zero, stored: zero });
+  const held = (): { app: number; connector: number } => ({ app: 1, connector: 2 });
+  const metrics = new RouterMetrics('1.2.3', {
+    connectors,
+    pending: zero,
+    buffered: zero,
+    stored: zero,
+    connections: zero,
+    held,
+  });
+  metrics.countRefusal('memory');
   metrics.countRequest({ pattern: 'sync', code: 'ok', seconds: 1, beginSeconds: 1, bytes: 1 });
   metrics.countLinkClosed('sse', 'lost');
   metrics.countAuthFailure('forbidden');

@@ -162,3 +162,28 @@ describe('the owner of a body', () => {
     expect(asked).toBe(false);
   });
 });
+
+describe('a body with a deadline', () => {
+  const slow = { timeoutMs: 300, minBytesPerSecond: 1 };
+
+  test('is late when it stops', async () => {
+    await using sending = await post('Content-Length: 10');
+    const reading = readBody(sending.request, 100, { pace: { timeoutMs: 100, minBytesPerSecond: 1000 } });
+    sending.socket.write('abc');
+    await expect(reading).rejects.toMatchObject({
+      code: 'request_timeout',
+      message: expect.stringMatching(/whole within 0\.1 s/),
+    });
+  });
+
+  test('has longer for each byte that has come', async () => {
+    await using sending = await post('Content-Length: 4');
+    const begunAt = performance.now();
+    const reading = readBody(sending.request, 100, { pace: slow });
+    sending.socket.write('abc');
+    // Three bytes are worth three seconds, so that waiting out the first deadline harms nothing.
+    while (performance.now() - begunAt < slow.timeoutMs * 2) await new Promise((resolve) => setTimeout(resolve, 50));
+    sending.socket.write('d');
+    expect((await reading).toString()).toBe('abcd');
+  });
+});

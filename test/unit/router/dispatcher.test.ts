@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globa
 import type { Capability } from '../../../src/protocol/capabilities.ts';
 import type { Command } from '../../../src/protocol/commands.ts';
 import { RelayError } from '../../../src/protocol/errors.ts';
+import type { Mac } from '../../../src/protocol/mac.ts';
 import { Dispatcher } from '../../../src/router/dispatcher.ts';
 import type { Exchange, ExchangeOptions } from '../../../src/router/exchange.ts';
 import { Registry } from '../../../src/router/registry.ts';
@@ -14,11 +15,20 @@ const LONG_MS = 3_600_000;
 
 let registry: Registry;
 let dispatcher: Dispatcher;
+let refused: Mac[];
 
 beforeEach(() => {
   jest.useFakeTimers({ now: new Date('2026-01-01T00:00:00Z') });
   registry = new Registry(logger);
-  dispatcher = new Dispatcher({ registry, reconnectWaitMs: RECONNECT_WAIT_MS, resumeWaitMs: 45_000, logger });
+  refused = [];
+  dispatcher = new Dispatcher({
+    registry,
+    reconnectWaitMs: RECONNECT_WAIT_MS,
+    resumeWaitMs: 45_000,
+    logger,
+    maxPerConnector: 3,
+    onRefused: (mac) => refused.push(mac),
+  });
 });
 
 afterEach(() => {
@@ -63,6 +73,19 @@ describe('a command', () => {
     expect(idsOf(link.sent)).toEqual(['a', 'b', 'c']);
     expect(dispatcher.size).toBe(3);
     expect(dispatcher.find('b').link).toBe(link);
+  });
+
+  test('beyond what its connector may have is refused, and leaves nothing behind', () => {
+    const link = connect();
+    const held = ['a', 'b', 'c'].map((id) => submit(id).exchange);
+    const { exchange, errors } = submit('d');
+    expect([exchange.ended, link.sent.length, refused]).toEqual([true, 3, [MAC]]);
+    expect(errors).toMatchObject([{ code: 'overloaded', details: { request_id: 'd', retry_after: 5 } }]);
+    expect(dispatcher.findEnded('d')).toBeUndefined();
+    expect(() => dispatcher.requireRoom(MAC)).toThrow('3 requests');
+    dispatcher.requireRoom(OTHER_MAC);
+    held[0]?.succeed();
+    expect(submit('e').exchange.state).toBe('sent');
   });
 
   test('for a MAC never seen fails at once, and asking again is no use', () => {

@@ -25,6 +25,8 @@ function createScene({ delayMs = 0, graceMs = 1000 } = {}): Scene {
     registry,
     reconnectWaitMs: 0,
     resumeWaitMs: 45_000,
+    maxPerConnector: 1000,
+    onRefused: () => {},
     logger,
     onEnd: () => scene.drain.changed(),
   });

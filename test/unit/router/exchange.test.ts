@@ -53,6 +53,22 @@ describe('an exchange', () => {
     expect(errors).toMatchObject([{ code: 'request_timeout', message: expect.stringContaining('silent for 3 s') }]);
   });
 
+  test('takes a few bytes for no sign of life, and a KiB of them for one', () => {
+    const { exchange, errors } = begin();
+    exchange.markSent(new FakeLink());
+    exchange.noteBytes(1);
+    expect(exchange.state).toBe('answering');
+    jest.advanceTimersByTime(2999);
+    exchange.noteBytes(1023);
+    exchange.noteBytes(1);
+    jest.advanceTimersByTime(2000);
+    exchange.noteBytes(1023);
+    jest.advanceTimersByTime(999);
+    expect(errors).toEqual([]);
+    jest.advanceTimersByTime(1);
+    expect(errors).toMatchObject([{ code: 'request_timeout' }]);
+  });
+
   test('does not count the silence of a connector whose app does not read', () => {
     const { exchange, errors } = begin();
     exchange.markSent(new FakeLink());

@@ -21,7 +21,7 @@ class Scene {
     this.budget = new WindowBudget(budgetBytes);
     this.window = new Window(
       {
-        touch: () => {},
+        noteBytes: () => {},
         nextOffset: () => this.next,
         write: (bytes) => {
           this.written.push(Buffer.from(bytes));

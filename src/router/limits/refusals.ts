@@ -1,0 +1,52 @@
+import type { Logger } from '../../observability/logger.ts';
+
+/** How often the log speaks of one reason, in ms. */
+const LOG_EVERY_MS = 10_000;
+
+const WORDS = {
+  connections: 'the router has as many connections as it may (--max-connections)',
+  connections_per_address:
+    'an address has as many connections as it may (--max-connections-per-address); is it a proxy or a NAT?',
+  handshake_timeout: 'a TLS handshake took too long',
+  headers_timeout: 'the head of a request took too long',
+  header_size: 'the head of a request was too large',
+  requests: 'the router has as many requests as it may (--max-requests)',
+  requests_per_client: 'a client has as many requests as it may (--max-requests-per-client)',
+  requests_per_connector: 'a connector has as many requests as it may (--max-requests-per-connector)',
+  posts: 'connectors send as many bodies at once as they may',
+  body_timeout: 'a body came too slowly',
+  memory: 'there is no memory for another body (--buffer-total, --body-total)',
+  links_per_connector: 'a connector opens its link too often',
+  link_flood: 'a connector floods its link',
+  link_unread: 'a connector does not read its link',
+} as const;
+
+/** Why something was refused for a limit: the label of `relay_refused_total`. */
+export type RefusalReason = keyof typeof WORDS;
+
+/** Counts what is refused for a limit, and logs it without letting whoever causes it fill the log. */
+export class Refusals {
+  readonly #logger: Logger;
+  readonly #count: (reason: RefusalReason) => void;
+  readonly #logged = new Map<RefusalReason, { at: number; unlogged: number }>();
+
+  /** @param count told of each, for the metrics. */
+  constructor(logger: Logger, count: (reason: RefusalReason) => void) {
+    this.#logger = logger;
+    this.#count = count;
+  }
+
+  /** Notes one. The log has the first of each reason, and then one in ten seconds with how many it left out. */
+  note(reason: RefusalReason, facts: Readonly<Record<string, unknown>> = {}): void {
+    this.#count(reason);
+    const now = performance.now();
+    const last = this.#logged.get(reason);
+    if (last !== undefined && now - last.at < LOG_EVERY_MS) {
+      last.unlogged++;
+      return;
+    }
+    const left = last === undefined || last.unlogged === 0 ? {} : { and_before: last.unlogged };
+    this.#logged.set(reason, { at: now, unlogged: 0 });
+    this.#logger.warn({ reason, ...facts, ...left }, WORDS[reason]);
+  }
+}
