@@ -231,7 +231,7 @@ export class Transfer {
   }
 
   /**
-   * Takes a whole dataset in one body: what an octet-stream result is.
+   * Takes a whole dataset, or all of the wanted part, in one body: what an octet-stream result is.
    * @param offset where it begins, if it says so: then it may be sent again, or go on in chunks, where it breaks off.
    * @throws {RelayError} connector_failed (and the exchange fails) when it breaks off and named no offset.
    */
@@ -239,7 +239,8 @@ export class Transfer {
     if (offset === undefined && (this.#meta !== undefined || this.#chunks > 0))
       throw this.#broken('a result came in the middle of a chunked answer');
     const end = await this.receive(body, offset, meta);
-    this.complete(end, meta.digest);
+    // Of a part the size of the whole is told beside it.
+    this.complete(offset === undefined ? end : (meta.totalSize ?? end), meta.digest);
     return end;
   }
 

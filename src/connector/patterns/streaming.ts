@@ -1,9 +1,15 @@
 import { createDigest, finishDigest } from '../../http/digest.ts';
+import { HEADER } from '../../protocol/headers.ts';
 import { openDataset } from '../datasets/open.ts';
-import { type ChunksOptions, sendChunks } from './chunks.ts';
+import { readDataset } from '../datasets/read.ts';
+import { type ChunksOptions, isWorthRepeating, sendChunks } from './chunks.ts';
+import { describeDataset } from './dataset-headers.ts';
 import type { Handler, RequestContext } from './handler.ts';
 import { isWorthParallel, sendInParallel } from './parallel.ts';
 import { select } from './selection.ts';
+
+/** Up to this size a dataset goes in one POST, in bytes. */
+const SMALL_BYTES = 64 * 1024;
 
 /**
  * Pattern B: one long chunk, which the router passes on while it arrives, or over a long way many side by side; then
@@ -17,6 +23,8 @@ export const answerStreaming: Handler<'get_dataset_stream'> = async (command, co
   const wantsDigest = command.want_digest === true && isWhole;
   const known = wantsDigest ? digests.find(dataset) : undefined;
   const options = { dataset, requestId: command.request_id, start, end };
+  if (end - start <= SMALL_BYTES && (await sendAtOnce(options, wantsDigest, known, context)))
+    return { bytes: end - start };
   const roundTripMs = context.roundTripMs();
   const windowEnd = context.maxParallel > 1 ? command.window_end : undefined;
   let digest: string | undefined;
@@ -38,6 +46,44 @@ export const answerStreaming: Handler<'get_dataset_stream'> = async (command, co
   await router.postComplete(complete, signal);
   return { bytes: end - start };
 };
+
+/**
+ * Sends what is small in a single POST, which is first bytes and completion in one.
+ * @returns whether it got through; if not, what arrived of it counts.
+ */
+async function sendAtOnce(
+  { dataset, requestId, start, end }: ChunksOptions,
+  wantsDigest: boolean,
+  known: string | undefined,
+  { router, digests, signal, reportFailure }: RequestContext,
+): Promise<boolean> {
+  const bytes = Buffer.allocUnsafe(end - start);
+  let filled = 0;
+  const write = (piece: Buffer): void => {
+    filled += piece.copy(bytes, filled);
+  };
+  await readDataset(dataset, { start, end, signal, write });
+  const digest = wantsDigest ? (known ?? finishDigest(createDigest().update(bytes))) : undefined;
+  if (digest !== undefined) digests.remember(dataset, digest);
+  const post = {
+    requestId,
+    headers: {
+      ...describeDataset(dataset.facts),
+      'Content-Type': dataset.facts.contentType,
+      [HEADER.offset]: String(start),
+      ...(digest !== undefined && { [HEADER.reprDigest]: digest }),
+    },
+    length: bytes.length,
+    body: (send: (piece: Buffer) => Promise<void>) => (bytes.length > 0 ? send(bytes) : Promise.resolve()),
+    beforeCut: reportFailure,
+  };
+  try {
+    return (await router.postData('datasets/result', post, signal)).kind === 'taken';
+  } catch (error) {
+    if (isWorthRepeating(error)) return false;
+    throw error;
+  }
+}
 
 /** Sends in order and hashes on the way, where that is wanted. @returns the digest. */
 async function sendHashing(

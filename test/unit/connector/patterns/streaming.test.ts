@@ -8,10 +8,12 @@ import { problem } from '../support-router.ts';
 import { Scene } from './support-scene.ts';
 
 const MIB = 1024 * 1024;
+/** More than goes in a single POST. */
+const LARGE = randomBytes(64 * 1024 + 1);
 const digestOf = (content: Buffer): string => finishDigest(createDigest().update(content));
 
 describe('answering get_dataset_stream', () => {
-  test.each([0, 1, 3 * MIB + 5])('sends %d bytes in one chunk, then complete', async (size) => {
+  test.each([LARGE.length, 3 * MIB + 5])('sends %d bytes in one chunk, then complete', async (size) => {
     const content = randomBytes(size);
     await using scene = await Scene.open({ 'sub/ü.csv': content });
     const id = scene.command('get_dataset_stream', { dataset_name: 'sub/ü.csv', want_digest: true });
@@ -33,14 +35,47 @@ describe('answering get_dataset_stream', () => {
     complete.reply(200, { request_id: id });
   });
 
+  test.each([0, 1, 64 * 1024])('sends %d bytes in a single POST, which is all there is to it', async (size) => {
+    const content = randomBytes(size);
+    await using scene = await Scene.open({ 'a.csv': content });
+    const id = scene.command('get_dataset_stream', { dataset_name: 'a.csv', want_digest: true });
+    const post = await scene.router.nextPost();
+    expect(post.path).toBe('datasets/result');
+    expect(post.request.headers).toMatchObject({
+      'relay-request-id': id,
+      'relay-offset': '0',
+      'relay-total-size': String(size),
+      'relay-etag': expect.any(String),
+      'repr-digest': digestOf(content),
+      'content-type': 'text/csv',
+      'content-length': String(size),
+    });
+    expect((await post.body()).equals(content)).toBe(true);
+    post.reply(200, { request_id: id, next_offset: size });
+    await until(() => scene.running.log.some(({ msg }) => msg === 'done'));
+  });
+
+  test('sends what is small in chunks where its single POST does not get through', async () => {
+    await using scene = await Scene.open({ file: 'x' });
+    const id = scene.command('get_dataset_stream');
+    const post = await scene.router.nextPost();
+    await post.body();
+    post.reply(502, '<html>bad gateway');
+    const chunk = await scene.router.nextPost();
+    expect([chunk.path, (await chunk.body()).toString()]).toEqual(['datasets/stream/chunk', 'x']);
+    chunk.reply(200, { request_id: id, next_offset: 1 });
+    const complete = await scene.router.nextPost();
+    expect(await complete.json()).toEqual({ request_id: id, total_size: 1 });
+  });
+
   test('passes the trace of its command on with every POST, and only of its command', async () => {
-    await using scene = await Scene.open({ file: 'content' });
+    await using scene = await Scene.open({ file: LARGE });
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     for (const expected of [traceparent, undefined]) {
       const id = scene.command('get_dataset_stream', { traceparent: expected });
       const chunk = await scene.router.nextPost();
       await chunk.body();
-      chunk.reply(200, { request_id: id, next_offset: 7 });
+      chunk.reply(200, { request_id: id, next_offset: LARGE.length });
       const complete = await scene.router.nextPost();
       expect([chunk.header('traceparent'), complete.header('traceparent')]).toEqual([expected, expected]);
       complete.reply(200, { request_id: id });
@@ -53,15 +88,13 @@ describe('answering get_dataset_stream', () => {
     const stat = await scene.router.nextPost();
     const { etag } = (await stat.json())['dataset'] as { etag: string };
     stat.reply(200);
-    const id = scene.command('get_dataset_stream', { offset: 3, length: 4, if_match: etag, want_digest: true });
+    scene.command('get_dataset_stream', { offset: 3, length: 4, if_match: etag, want_digest: true });
     const chunk = await scene.router.nextPost();
     expect(chunk.header('Relay-Offset')).toBe('3');
     expect(chunk.header('Relay-Total-Size')).toBe('10');
-    expect((await chunk.body()).toString()).toBe('3456');
-    chunk.reply(200, { request_id: id, next_offset: 7 });
-    const complete = await scene.router.nextPost();
     // A part never makes the node read the whole for its digest.
-    expect(await complete.json()).toEqual({ request_id: id, total_size: 10 });
+    expect(chunk.header('Repr-Digest')).toBeUndefined();
+    expect((await chunk.body()).toString()).toBe('3456');
   });
 
   test.each<[object, string, object]>([
@@ -106,7 +139,7 @@ describe('answering get_dataset_stream', () => {
   });
 
   test('does not turn in circles with a router that takes in nothing', async () => {
-    await using scene = await Scene.open({ file: '0123456789' });
+    await using scene = await Scene.open({ file: LARGE });
     const id = scene.command('get_dataset_stream');
     let post = await scene.router.nextPost();
     while (post.path === 'datasets/stream/chunk') {
@@ -165,11 +198,11 @@ describe('answering get_dataset_stream', () => {
   });
 
   test('sends complete again where a proxy fails, and takes the answer of the second', async () => {
-    await using scene = await Scene.open({ file: 'x' });
+    await using scene = await Scene.open({ file: LARGE });
     const id = scene.command('get_dataset_stream');
     const chunk = await scene.router.nextPost();
     await chunk.body();
-    chunk.reply(200, { request_id: id, next_offset: 1 });
+    chunk.reply(200, { request_id: id, next_offset: LARGE.length });
     const first = await scene.router.nextPost();
     await first.body();
     first.reply(502, '<html>bad gateway');
@@ -177,7 +210,7 @@ describe('answering get_dataset_stream', () => {
     await second.body();
     second.request.socket.destroy();
     const third = await scene.router.nextPost();
-    expect(await third.json()).toEqual({ request_id: id, total_size: 1 });
+    expect(await third.json()).toEqual({ request_id: id, total_size: LARGE.length });
     third.reply(200, { request_id: id });
     await until(() => scene.running.log.some(({ msg }) => msg === 'done'));
   });
