@@ -1,7 +1,10 @@
 import type { CommandModule } from 'yargs';
 import type { Config } from '../config/options.ts';
+import { readProxySettings } from '../config/proxy.ts';
 import { resolveConfig } from '../config/resolve.ts';
 import type { ConnectorOptions } from '../connector/options.ts';
+import { createProxyChooser } from '../http/proxy/choose-proxy.ts';
+import { nameProxy } from '../http/proxy/proxy-error.ts';
 import { readCertificates } from './certificates.ts';
 import { addOptions, flagsOf } from './flags.ts';
 import type { CommandContext } from './io.ts';
@@ -19,14 +22,23 @@ export function connectorCommand({ io, version, completing }: CommandContext): C
     handler: async (args) => {
       const { values: config, warnings } = resolveConfig('connector', flagsOf(args), io.surroundings);
       const ca = readCertificates(config.ca);
+      const chooseProxy = createProxyChooser(readProxySettings(config.proxy, io.surroundings.env));
       const { createLogger } = await import('../observability/logger.ts');
       const logger = createLogger({ role: 'connector', level: config.logLevel, format: config.logFormat });
       for (const warning of warnings) logger.warn(warning);
       const { Connector } = await import('../connector/connector.ts');
-      const connector = new Connector({ ...toConnectorOptions(config), ca, version, logger });
+      const connector = new Connector({ ...toConnectorOptions(config), ca, chooseProxy, version, logger });
       const { mac, dataDir } = config;
+      const proxy = chooseProxy(config.router);
       logger.info(
-        { mac, router: config.router.href, data_dir: dataDir, version, pid: process.pid },
+        {
+          mac,
+          router: config.router.href,
+          data_dir: dataDir,
+          version,
+          pid: process.pid,
+          ...(proxy && { proxy: nameProxy(proxy) }),
+        },
         `connector ${mac} offers ${dataDir} through ${config.router.href}`,
       );
       const work = { done: connector.run(), drain: () => connector.drain(), close: () => connector.close() };
@@ -35,7 +47,9 @@ export function connectorCommand({ io, version, completing }: CommandContext): C
   };
 }
 
-function toConnectorOptions(config: Config<'connector'>): Omit<ConnectorOptions, 'ca' | 'version' | 'logger'> {
+function toConnectorOptions(
+  config: Config<'connector'>,
+): Omit<ConnectorOptions, 'ca' | 'chooseProxy' | 'version' | 'logger'> {
   return {
     routerUrl: config.router,
     mac: config.mac,

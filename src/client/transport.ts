@@ -1,5 +1,7 @@
 import type { ZodType } from 'zod';
+import { isLoopbackName } from '../http/loopback.ts';
 import { fromProblem } from '../http/problem.ts';
+import { findProxyError } from '../http/proxy/proxy-error.ts';
 import { decodeValue, unwrap } from '../protocol/codec.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
@@ -45,7 +47,12 @@ export class Transport {
   /** @throws {RelayError} usage when the base URL is none, or the token would travel in the clear. */
   constructor({ baseUrl, fetch, token, userAgent, allowHttp = false }: TransportOptions) {
     this.baseUrl = readBaseUrl(baseUrl);
-    if (token !== undefined && !allowHttp && this.baseUrl.protocol === 'http:' && !isLoopback(this.baseUrl.hostname)) {
+    if (
+      token !== undefined &&
+      !allowHttp &&
+      this.baseUrl.protocol === 'http:' &&
+      !isLoopbackName(this.baseUrl.hostname)
+    ) {
       throw new RelayError('usage', `the token would travel unencrypted to ${this.baseUrl.origin}: use https`);
     }
     this.fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
@@ -87,6 +94,8 @@ export class Transport {
       });
     } catch (cause) {
       signal?.throwIfAborted();
+      const refusal = findProxyError(cause);
+      if (refusal !== undefined) throw refusal;
       throw new RelayError('router_unreachable', `no answer from the router at ${this.baseUrl}: ${describe(cause)}`, {
         cause,
       });
@@ -227,13 +236,4 @@ function readBaseUrl(baseUrl: string | URL): URL {
   // Relative paths are resolved below a last slash only.
   if (!url.pathname.endsWith('/')) url.pathname += '/';
   return url;
-}
-
-function isLoopback(hostname: string): boolean {
-  return (
-    hostname === 'localhost' ||
-    hostname.endsWith('.localhost') ||
-    hostname === '[::1]' ||
-    /^127(?:\.\d+){3}$/.test(hostname)
-  );
 }

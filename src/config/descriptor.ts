@@ -11,6 +11,7 @@ export type Kind =
   | 'enum'
   | 'boolean'
   | 'url'
+  | 'proxy'
   | 'mac'
   | 'path'
   | 'list'

@@ -45,6 +45,7 @@ interface ValueOfKind {
   duration: number;
   boolean: boolean;
   url: URL;
+  proxy: URL | 'none';
   mac: Mac;
   path: string;
   list: readonly string[];

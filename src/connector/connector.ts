@@ -5,6 +5,7 @@ import { RelayError } from '../protocol/errors.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { DataDir } from './datasets/data-dir.ts';
 import { Digests } from './datasets/digests.ts';
+import { createTrust } from '../http/trust.ts';
 import { createAgents } from './http/agents.ts';
 import { Backoff } from './link/backoff.ts';
 import { TransportChooser } from './link/choose-transport.ts';
@@ -82,9 +83,9 @@ export class Connector extends EventEmitter<ConnectorEvents> {
   }
 
   async #serve(): Promise<void> {
-    const { routerUrl, mac, ca, logger, ...settings } = this.#settings;
+    const { routerUrl, mac, ca, chooseProxy, logger, ...settings } = this.#settings;
     const dataDir = await DataDir.open(settings.dataDir, { hidden: settings.hidden });
-    const agents = createAgents(ca);
+    const agents = createAgents(chooseProxy ?? ((): undefined => undefined), createTrust(ca));
     const router = new RouterClient({
       routerUrl,
       mac,

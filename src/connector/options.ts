@@ -1,3 +1,4 @@
+import type { ChooseProxy } from '../http/proxy/choose-proxy.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Mac } from '../protocol/mac.ts';
 
@@ -38,17 +39,22 @@ export interface ConnectorOptions {
   readonly giveUpAfterMs?: number | undefined;
   /** How long a drain waits for requests that are running. Default 25 000. */
   readonly graceMs?: number | undefined;
-  /** Certificates of authorities trusted besides the usual ones, PEM. */
+  /** Certificates of authorities trusted besides the usual ones and the system's, PEM. */
   readonly ca?: string | undefined;
+  /** The proxy by which the router or a store is reached. By default none. */
+  readonly chooseProxy?: ChooseProxy | undefined;
   /** Version of this software, as listings show it. */
   readonly version: string;
   readonly logger: Logger;
 }
 
+/** What has no default. */
+type Unset = 'name' | 'ca' | 'chooseProxy' | 'giveUpAfterMs';
+
 /** The options with every default filled in. */
 export type Settings = {
-  readonly [K in Exclude<keyof ConnectorOptions, 'name' | 'ca' | 'giveUpAfterMs'>]-?: NonNullable<ConnectorOptions[K]>;
-} & Pick<ConnectorOptions, 'name' | 'ca' | 'giveUpAfterMs'>;
+  readonly [K in Exclude<keyof ConnectorOptions, Unset>]-?: NonNullable<ConnectorOptions[K]>;
+} & Pick<ConnectorOptions, Unset>;
 
 const DEFAULTS = {
   labels: {},

@@ -17,8 +17,10 @@ export class RoleProcess implements AsyncDisposable {
   readonly exited: Promise<number | null>;
   #wakeUp = Promise.withResolvers<void>();
 
-  constructor(args: readonly string[], options: SpawnOptions = {}) {
-    this.child = spawn(process.execPath, [RELAY, ...args, '--log-format', 'json'], {
+  /** @param launcher words before the program, such as those that run it in another network. */
+  constructor(args: readonly string[], options: SpawnOptions = {}, launcher: readonly string[] = []) {
+    const [program, ...words] = [...launcher, process.execPath, RELAY, ...args, '--log-format', 'json'];
+    this.child = spawn(program, words, {
       stdio: ['ignore', 'ignore', 'pipe'],
       ...options,
       env: { ...cleanEnv(), ...options.env },
@@ -102,9 +104,14 @@ export interface Running {
   readonly result: Promise<RunResult>;
 }
 
-/** Starts `relay ARGS`. Its standard output is collected. */
-export function startRelay(args: readonly string[], options: SpawnOptions = {}): Running {
-  const child = spawn(process.execPath, [RELAY, ...args], {
+/** Starts `relay ARGS`, after the words of `launcher`. Its standard output is collected. */
+export function startRelay(
+  args: readonly string[],
+  options: SpawnOptions = {},
+  launcher: readonly string[] = [],
+): Running {
+  const [program, ...words] = [...launcher, process.execPath, RELAY, ...args];
+  const child = spawn(program as string, words, {
     stdio: ['ignore', 'pipe', 'pipe'],
     ...options,
     env: { ...cleanEnv(), ...options.env },
@@ -113,8 +120,7 @@ export function startRelay(args: readonly string[], options: SpawnOptions = {}):
 }
 
 /** Runs `relay ARGS` to its end. */
-export const runRelay = (args: readonly string[], options: SpawnOptions = {}): Promise<RunResult> =>
-  startRelay(args, options).result;
+export const runRelay = (...start: Parameters<typeof startRelay>): Promise<RunResult> => startRelay(...start).result;
 
 /** Runs any program to its end. */
 export const run = (program: string, args: readonly string[], options: SpawnOptions = {}): Promise<RunResult> =>
@@ -142,9 +148,11 @@ async function collect(stream: NodeJS.ReadableStream | null): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
-/** The environment without what would configure relay or the AWS SDK by chance. */
+/** The environment without what would configure relay, its proxies or the AWS SDK by chance. */
 function cleanEnv(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(RELAY|AWS)_/.test(name)));
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^((RELAY|AWS)_|(HTTPS?|NO)_PROXY$)/i.test(name)),
+  );
 }
 
 function parse(line: string): LogLine {

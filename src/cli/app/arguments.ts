@@ -6,7 +6,15 @@ import { RelayError } from '../../index.ts';
 export type AppCommand<Args> = CommandModule<object, Args> & { readonly command: string };
 
 /** Options of every command of an app. */
-export const COMMON_OPTIONS = ['router', 'ca', 'timeout', 'retry', 'wait', 'quiet'] as const satisfies OptionName[];
+export const COMMON_OPTIONS = [
+  'router',
+  'ca',
+  'proxy',
+  'timeout',
+  'retry',
+  'wait',
+  'quiet',
+] as const satisfies OptionName[];
 
 /** Options of those that transfer a dataset. */
 export const TRANSFER_OPTIONS = [...COMMON_OPTIONS, 'output', 'verify', 'progress'] as const satisfies OptionName[];

@@ -1,5 +1,8 @@
 import type { Config } from '../../config/options.ts';
+import { readProxySettings } from '../../config/proxy.ts';
 import { resolveConfig } from '../../config/resolve.ts';
+import { createProxyChooser } from '../../http/proxy/choose-proxy.ts';
+import { createTrust } from '../../http/trust.ts';
 import { type Fetch, RelayClient, RelayError } from '../../index.ts';
 import { readCertificates } from '../certificates.ts';
 import { flagsOf } from '../flags.ts';
@@ -51,7 +54,8 @@ export async function runSession(
 ): Promise<void> {
   const { values: config, warnings } = resolveConfig('app', flagsOf(args), io.surroundings);
   const ca = readCertificates(config.ca);
-  const connections = openConnections(ca);
+  const chooseProxy = createProxyChooser(readProxySettings(config.proxy, io.surroundings.env));
+  const connections = openConnections(chooseProxy, createTrust(ca));
   const stop = new AbortController();
   const twice = Promise.withResolvers<never>();
   const onSignal = (): void => {
@@ -70,7 +74,8 @@ export async function runSession(
       await Promise.race([work(session), twice.promise]);
     } catch (thrown) {
       if (thrown instanceof OutputClosed) return;
-      const error = await explainError(RelayError.from(thrown), { client, ...subject });
+      const proxy = chooseProxy(config.router);
+      const error = await explainError(RelayError.from(thrown), { client, proxy, ...subject });
       if (config.json) {
         io.stderr.write(toProblemLine(error));
         markReported(error);

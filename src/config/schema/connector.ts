@@ -19,6 +19,14 @@ export const CONNECTOR_OPTIONS = {
     defaultText: 'the well-known authorities',
     summary: 'Certificates (PEM) to trust as well, for a router with a certificate of your own',
   },
+  proxy: {
+    roles: ['connector', 'app'],
+    kind: 'proxy',
+    group: 'Network',
+    placeholder: 'URL|none',
+    defaultText: 'HTTPS_PROXY and HTTP_PROXY, except for loopback and what NO_PROXY names',
+    summary: 'HTTP proxy to reach router and store by; credentials in its URL only as a variable',
+  },
   mac: {
     roles: ['connector'],
     kind: 'mac',
