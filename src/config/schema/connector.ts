@@ -16,7 +16,7 @@ export const CONNECTOR_OPTIONS = {
     kind: 'path',
     group: 'Network',
     placeholder: 'FILE',
-    defaultText: 'the well-known authorities',
+    defaultText: "the well-known authorities and the system's",
     summary: 'Certificates (PEM) to trust as well, for a router with a certificate of your own',
   },
   proxy: {
