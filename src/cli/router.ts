@@ -42,6 +42,7 @@ function toRouterOptions(config: Config<'router'>): Omit<RouterOptions, 'storeLo
     host: config.host,
     port: config.port,
     publicUrl: config.publicUrl,
+    trustedProxies: config.trustedProxy,
     tls: tlsCert !== undefined && tlsKey !== undefined ? { certFile: tlsCert, keyFile: tlsKey } : undefined,
     stateDir: config.stateDir,
     storeMaxBytes: config.storeMaxBytes,

@@ -50,6 +50,7 @@ interface ValueOfKind {
   path: string;
   list: readonly string[];
   origins: readonly string[];
+  ranges: readonly string[];
   map: Readonly<Record<string, string>>;
 }
 type ValueOf<D extends OptionDescriptor> = D extends { readonly values: readonly (infer Value)[] }
@@ -65,7 +66,7 @@ type AlwaysThere<Name extends OptionName, R extends Role> = Schema[Name] extends
   | { readonly default: string }
   | { readonly derive: unknown }
   | { readonly requiredFor: readonly R[] }
-  | { readonly kind: 'list' | 'origins' | 'map' }
+  | { readonly kind: 'list' | 'origins' | 'ranges' | 'map' }
   ? true
   : false;
 

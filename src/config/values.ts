@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { parseAddressRange } from '../http/address-range.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { parseMac } from '../protocol/mac.ts';
 import type { OptionDescriptor } from './descriptor.ts';
@@ -47,6 +48,8 @@ export function parseValue(
         return texts.map((text) => parseText(text));
       case 'origins':
         return texts.map((text) => parseOrigin(text));
+      case 'ranges':
+        return texts.map((text) => parseRange(text));
       case 'map':
         return Object.fromEntries(texts.map((text) => parsePair(text)));
       default:
@@ -216,6 +219,13 @@ function parseOrigin(text: string): string {
   const url = parseUrl(text);
   if (url.pathname !== '/') throw new BadValue('is not an origin (as in https://store.example:9000): it has a path');
   return url.origin;
+}
+
+function parseRange(text: string): string {
+  if (parseAddressRange(text) === undefined) {
+    throw new BadValue('is neither an address nor a range of them (as in 10.0.0.0/8, fd00::/8)');
+  }
+  return text;
 }
 
 function parsePair(text: string): [string, string] {

@@ -9,6 +9,8 @@ export interface RouterOptions {
   readonly port: number;
   /** The base of every URL that is handed out; without it, each is made from the address by which its user reached the router. */
   readonly publicUrl?: URL | undefined;
+  /** Addresses, and ranges of them, of reverse proxies whose forwarding headers are believed. */
+  readonly trustedProxies: readonly string[];
   /** Files of the certificate chain and its key, PEM; without them plain HTTP. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined;
   /** Directory of what survives a restart. */

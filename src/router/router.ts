@@ -11,6 +11,8 @@ import { parseMac } from '../protocol/mac.ts';
 import { createRequestId } from '../protocol/request-id.ts';
 import { Access } from './access.ts';
 import { BaseUrl } from './base-url.ts';
+import { ForwardingReader } from './forwarding.ts';
+import { clientAddress, describeClient } from './client-address.ts';
 import { BufferBudget } from './buffer-budget.ts';
 import type { Context } from './context.ts';
 import { Dispatcher } from './dispatcher.ts';
@@ -48,6 +50,7 @@ export class Router {
   private constructor(options: RouterOptions, store: OffloadStore | undefined) {
     const { logger } = options;
     this.#store = store;
+    const forwarding = new ForwardingReader(options.trustedProxies);
     const registry = new Registry(logger);
     const dispatcher = new Dispatcher({ registry, reconnectWaitMs: options.reconnectWaitMs, logger });
     const budget = new BufferBudget(options.bufferTotalBytes);
@@ -71,7 +74,8 @@ export class Router {
       options,
       routerId: randomBytes(4).toString('hex'),
       access: new Access({ publicOrigin: options.publicUrl?.origin, allowNoAuth: options.allowNoAuth }),
-      baseUrl: new BaseUrl(options.publicUrl),
+      baseUrl: new BaseUrl(options.publicUrl, forwarding),
+      forwarding,
       registry,
       dispatcher,
       requests: new RequestLog((record) => this.#noteEnd(record)),
@@ -163,7 +167,7 @@ export class Router {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { access, baseUrl, options } = this.#context;
+    const { access, baseUrl, forwarding, options } = this.#context;
     this.#track(response);
     // An error on a request or a response is also a close, which those who care listen to.
     request.on('error', () => {});
@@ -171,7 +175,7 @@ export class Router {
     try {
       const target = request.url ?? '/';
       const [rawPath, search = ''] = splitOnce(target, '?');
-      const path = baseUrl.strip(rawPath);
+      const path = baseUrl.strip(rawPath, request);
       if (this.#store?.serves(path)) {
         access.check(request, 'signed');
         await this.#store.serve(request, response, search === '' ? path : `${path}?${search}`);
@@ -202,7 +206,13 @@ export class Router {
         options.logger.error({ err: thrown, method: request.method, url: request.url }, 'a defect');
       else
         options.logger.debug(
-          { code: error.code, method: request.method, url: request.url, detail: error.message },
+          {
+            code: error.code,
+            method: request.method,
+            url: request.url,
+            client: clientAddress(request, forwarding),
+            detail: error.message,
+          },
           'refused',
         );
       sendError(request, response, error);
@@ -210,19 +220,20 @@ export class Router {
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    const { access, baseUrl, registry, options } = this.#context;
+    const { access, baseUrl, forwarding, registry, options } = this.#context;
     socket.on('error', () => {});
     try {
       const [rawPath, search = ''] = splitOnce(request.url ?? '/', '?');
       access.check(request, 'connector');
-      const match = SOCKET_PATH.exec(baseUrl.strip(rawPath));
+      const match = SOCKET_PATH.exec(baseUrl.strip(rawPath, request));
       if (match === null || request.headers.upgrade?.toLowerCase() !== 'websocket') {
         throw new RelayError('not_found', 'there is no WebSocket here');
       }
       refuseWhileDraining(this.#context);
       const mac = parseMac(decodePart(match[1] ?? ''));
       if (mac instanceof RelayError) throw mac;
-      const hello = readHello(request, mac, new URLSearchParams(search), baseUrl.of(request));
+      const remote = describeClient(request, forwarding);
+      const hello = readHello(request, mac, new URLSearchParams(search), baseUrl.of(request), remote);
       this.#sockets.accept(request, socket, head, hello, (link) => registry.connect(link));
     } catch (thrown) {
       const error = RelayError.from(thrown);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Certificates, makeCertificates } from '../support/certificates.ts';
+import { type Certificates, makeCertificates } from '../support/authority.ts';
 import { RoleProcess, run, runRelay, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHash, randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeCertificates } from '../support/certificates.ts';
+import { makeCertificates } from '../support/authority.ts';
 import { makePlantNetwork, type PlantNetwork } from '../support/plant-network.ts';
 import { RoleProcess, runRelay, type RunResult } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
@@ -50,7 +50,7 @@ beforeAll(async () => {
     ['https', ['--tls-cert', certificates.cert, '--tls-key', certificates.key]],
   ] as const) {
     const own = ['--host', routerAddress, '--port', '0', '--insecure-no-auth', '--state-dir', join(state, scheme)];
-    const router = resources.use(new RoleProcess(['router', ...own, ...args], { cwd: state }, launcher));
+    const router = resources.use(new RoleProcess(['router', ...own, ...args], { cwd: state, through: launcher }));
     routers[scheme] = String((await router.logged(({ url }) => typeof url === 'string'))['url']);
   }
 }, 60_000);
@@ -64,13 +64,13 @@ function startConnector(
   mac: string = NODES.websocket,
 ): RoleProcess {
   const args = ['--router', router, '--mac', mac, '--data-dir', dataDir, '--ca', ca, '--transport', link];
-  return new RoleProcess(['connector', ...args], { cwd: dataDir, env }, network.plant);
+  return new RoleProcess(['connector', ...args], { cwd: dataDir, env, through: network.plant });
 }
 
 function app(args: readonly string[], env: NodeJS.ProcessEnv): Promise<RunResult> {
   const [command = '', ...rest] = args;
   const options = ['--ca', ca, '--retry', '0', '--timeout', '60s'];
-  return runRelay(['app', command, ...options, ...rest], { cwd: dataDir, env }, network.plant);
+  return runRelay(['app', command, ...options, ...rest], { cwd: dataDir, env, through: network.plant });
 }
 
 describe.each(['http', 'https'] as const)('through a proxy with credentials to a router of %s', (scheme) => {

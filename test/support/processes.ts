@@ -17,10 +17,13 @@ export class RoleProcess implements AsyncDisposable {
   readonly exited: Promise<number | null>;
   #wakeUp = Promise.withResolvers<void>();
 
-  /** @param launcher words before the program, such as those that run it in another network. */
-  constructor(args: readonly string[], options: SpawnOptions = {}, launcher: readonly string[] = []) {
-    const [program, ...words] = [...launcher, process.execPath, RELAY, ...args, '--log-format', 'json'];
-    this.child = spawn(program, words, {
+  /** @param options.through a program and its arguments that runs it, such as setpriv. */
+  constructor(
+    args: readonly string[],
+    { through = [], ...options }: SpawnOptions & { readonly through?: readonly string[] } = {},
+  ) {
+    const [program = process.execPath, ...words] = [...through, process.execPath, RELAY, ...args];
+    this.child = spawn(program, [...words, '--log-format', 'json'], {
       stdio: ['ignore', 'ignore', 'pipe'],
       ...options,
       env: { ...cleanEnv(), ...options.env },
@@ -104,14 +107,13 @@ export interface Running {
   readonly result: Promise<RunResult>;
 }
 
-/** Starts `relay ARGS`, after the words of `launcher`. Its standard output is collected. */
+/** Starts `relay ARGS`, by the program of `through` if there is one. Its standard output is collected. */
 export function startRelay(
   args: readonly string[],
-  options: SpawnOptions = {},
-  launcher: readonly string[] = [],
+  { through = [], ...options }: SpawnOptions & { readonly through?: readonly string[] } = {},
 ): Running {
-  const [program, ...words] = [...launcher, process.execPath, RELAY, ...args];
-  const child = spawn(program as string, words, {
+  const [program = process.execPath, ...words] = [...through, process.execPath, RELAY, ...args];
+  const child = spawn(program, words, {
     stdio: ['ignore', 'pipe', 'pipe'],
     ...options,
     env: { ...cleanEnv(), ...options.env },

@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { addRange, parseAddressRange } from '../address-range.ts';
 
 /** Whether a host is one that is reached without a proxy. */
 export type NoProxy = (host: string, port: number) => boolean;
@@ -22,7 +23,11 @@ export function parseNoProxy(list: string): NoProxy {
   if (words.includes('*')) return () => true;
   const ranges = new BlockList();
   const entries: Entry[] = [];
-  for (const word of words) if (!addRange(ranges, word)) entries.push(parseEntry(word));
+  for (const word of words) {
+    const range = parseAddressRange(word);
+    if (range === undefined) entries.push(parseEntry(word));
+    else addRange(ranges, range);
+  }
   return (rawHost, port) => {
     const host = bare(rawHost);
     const family = isIP(host);
@@ -33,15 +38,6 @@ export function parseNoProxy(list: string): NoProxy {
         (host === entry.name || (family === 0 && host.endsWith(`.${entry.name}`))),
     );
   };
-}
-
-function addRange(ranges: BlockList, word: string): boolean {
-  const [, address = '', bits = ''] = /^(.+)\/(\d{1,3})$/.exec(word) ?? [];
-  const host = bare(address);
-  const family = isIP(host);
-  if (family === 0 || Number(bits) > (family === 6 ? 128 : 32)) return false;
-  ranges.addSubnet(host, Number(bits), family === 6 ? 'ipv6' : 'ipv4');
-  return true;
 }
 
 function parseEntry(word: string): Entry {

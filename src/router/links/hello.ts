@@ -7,7 +7,13 @@ import type { Hello } from './link.ts';
 const MAX_LABELS = 64;
 
 /** Reads what a connector says of itself from the request that opens its link. What is malformed is left out. */
-export function readHello(request: IncomingMessage, mac: Mac, query: URLSearchParams, baseUrl: string): Hello {
+export function readHello(
+  request: IncomingMessage,
+  mac: Mac,
+  query: URLSearchParams,
+  baseUrl: string,
+  remote: string,
+): Hello {
   const header = (name: string): string | null => {
     const value = request.headers[name.toLowerCase()];
     return typeof value === 'string' && value !== '' ? value.slice(0, 4096) : null;
@@ -19,7 +25,7 @@ export function readHello(request: IncomingMessage, mac: Mac, query: URLSearchPa
     name: decode(header(HEADER.name)),
     labels: parseLabels(header(HEADER.labels)),
     instance: header(HEADER.instance)?.slice(0, 64) ?? null,
-    remote: `${request.socket.remoteAddress}:${request.socket.remotePort}`,
+    remote,
     baseUrl,
   };
 }

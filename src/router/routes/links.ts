@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { parseMac, type Mac } from '../../protocol/mac.ts';
+import { describeClient } from '../client-address.ts';
 import type { Context } from '../context.ts';
 import { readHello } from '../links/hello.ts';
 import { SseLink, type SseLinks } from '../links/sse.ts';
@@ -21,7 +22,8 @@ export function linkRoutes(sse: SseLinks): Route[] {
       handle(context, { request, response, params, query }) {
         if (request.method === 'HEAD') throw new RelayError('method_not_allowed', 'use GET here');
         refuseWhileDraining(context);
-        const hello = readHello(request, readMac(params), query, context.baseUrl.of(request));
+        const remote = describeClient(request, context.forwarding);
+        const hello = readHello(request, readMac(params), query, context.baseUrl.of(request), remote);
         sse.accept(request, response, hello, (link) => context.registry.connect(link));
       },
     },

@@ -11,7 +11,7 @@ import type { ChooseProxy } from '../../../../src/http/proxy/choose-proxy.ts';
 import { findProxyError } from '../../../../src/http/proxy/proxy-error.ts';
 import { createTrust, type Trust } from '../../../../src/http/trust.ts';
 import { RelayError } from '../../../../src/protocol/errors.ts';
-import { makeCertificates } from '../../../support/certificates.ts';
+import { makeCertificates } from '../../../support/authority.ts';
 import { makeTempDir } from '../../../support/router.ts';
 import { ForwardProxy } from './forward-proxy.ts';
 
