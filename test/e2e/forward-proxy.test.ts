@@ -124,9 +124,8 @@ test.each(['http', 'https'] as const)(
     expect(stderr).toContain(`http://${network.proxyAddress}:${PROXY_PORT}`);
     expect(stderr).not.toMatch(/wr0ng/);
     await using connector = startConnector(routers[scheme], 'auto', environment('wr0ng'));
-    const line = await connector.logged(({ reason }) => typeof reason === 'string' && reason.includes('proxy'));
-    expect(line['reason']).toContain(`http://${network.proxyAddress}:${PROXY_PORT}`);
-    expect(line['reason']).toMatch(/HTTP 40[17]/);
+    const line = await connector.logged((each) => JSON.stringify(each).includes('(HTTP 40'));
+    expect(JSON.stringify(line)).toContain(`the proxy http://${network.proxyAddress}:${PROXY_PORT}`);
     expect(JSON.stringify(connector.log)).not.toMatch(/wr0ng/);
   },
 );
@@ -144,9 +143,9 @@ test('falls back to Server-Sent Events where the proxy opens no tunnel to a plai
   await using connector = startConnector(routers.http, 'auto', env);
   expect(await connector.logged(({ msg }) => msg === 'connected to router')).toMatchObject({ link: 'sse' });
   await using strict = startConnector(routers.http, 'websocket', env);
-  const line = await strict.logged(({ reason }) => typeof reason === 'string');
-  expect(line['reason']).toMatch(
-    /the proxy http:\/\/10\.98\.0\.1:3129 allows no connection to 10\.99\.0\.1:\d+ \(HTTP 403\)/,
+  const line = await strict.logged((each) => JSON.stringify(each).includes('(HTTP 403)'));
+  expect(JSON.stringify(line)).toContain(
+    `the proxy http://${network.proxyAddress}:${STRICT_PORT} allows no connection to ${new URL(routers.http).host}`,
   );
 });
 
