@@ -40,6 +40,7 @@ a value that cannot be read is an error (exit 2) that names it.
 | yes or no | as a flag \`--hidden\` or \`--no-hidden\`; as a variable \`true\`, \`1\`, \`yes\`, \`on\`, \`false\`, \`0\`, \`no\`, \`off\` |
 | path | relative ones start from the directory that relay is started in |
 | URL | \`http://\` or \`https://\`, without user name, password, query or fragment |
+| proxy | \`none\`, or a URL as above that may go without \`http://\`; as a variable it may hold a user name and a password |
 | several | the flag may be repeated; a variable has commas between them: \`RELAY_LABEL=site=oslo,line=3\` |
 
 An empty variable counts as none. Of a flag that is given twice the last one counts.

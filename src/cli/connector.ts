@@ -1,7 +1,10 @@
 import type { CommandModule } from 'yargs';
 import type { Config } from '../config/options.ts';
+import { readProxySettings } from '../config/proxy.ts';
 import { resolveConfig } from '../config/resolve.ts';
 import type { ConnectorOptions } from '../connector/options.ts';
+import { createProxyChooser } from '../http/proxy/choose-proxy.ts';
+import { nameProxy } from '../http/proxy/proxy-error.ts';
 import { readCertificates } from './certificates.ts';
 import { tokenSource } from './credentials.ts';
 import { addOptions, flagsOf } from './flags.ts';
@@ -20,6 +23,7 @@ export function connectorCommand({ io, version, completing }: CommandContext): C
     handler: async (args) => {
       const { values: config, sources, warnings } = resolveConfig('connector', flagsOf(args), io.surroundings);
       const ca = readCertificates(config.ca);
+      const chooseProxy = createProxyChooser(readProxySettings(config.proxy, io.surroundings.env));
       const { openLog } = await import('./log.ts');
       using log = openLog('connector', config);
       const { logger } = log;
@@ -27,10 +31,18 @@ export function connectorCommand({ io, version, completing }: CommandContext): C
       const given = { text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] };
       const token = tokenSource(given, logger);
       const { Connector } = await import('../connector/connector.ts');
-      const connector = new Connector({ ...toConnectorOptions(config), token, ca, version, logger });
+      const connector = new Connector({ ...toConnectorOptions(config), token, ca, chooseProxy, version, logger });
       const { mac, dataDir } = config;
+      const proxy = chooseProxy(config.router);
       logger.info(
-        { mac, router: config.router.href, data_dir: dataDir, version, pid: process.pid },
+        {
+          mac,
+          router: config.router.href,
+          data_dir: dataDir,
+          version,
+          pid: process.pid,
+          ...(proxy && { proxy: nameProxy(proxy) }),
+        },
         `connector ${mac} offers ${dataDir} through ${config.router.href}`,
       );
       const work = { done: connector.run(), drain: () => connector.drain(), close: () => connector.close() };
@@ -41,7 +53,7 @@ export function connectorCommand({ io, version, completing }: CommandContext): C
 
 function toConnectorOptions(
   config: Config<'connector'>,
-): Omit<ConnectorOptions, 'token' | 'ca' | 'version' | 'logger'> {
+): Omit<ConnectorOptions, 'token' | 'ca' | 'chooseProxy' | 'version' | 'logger'> {
   return {
     routerUrl: config.router,
     mac: config.mac,

@@ -62,6 +62,7 @@ function toRouterOptions(
     host: config.host,
     port: config.port,
     publicUrl: config.publicUrl,
+    trustedProxies: config.trustedProxy,
     stateDir: config.stateDir,
     storeMaxBytes: config.storeMaxBytes,
     storeMinFreeBytes: config.storeMinFreeBytes,

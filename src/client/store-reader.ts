@@ -1,3 +1,4 @@
+import { findProxyError } from '../http/proxy/proxy-error.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { readContentLength } from './content.ts';
 import { backoff, pause } from './pause.ts';
@@ -113,6 +114,8 @@ export class StoreReader {
       return await fetch(url, { headers, ...(signal && { signal }) });
     } catch (cause) {
       signal?.throwIfAborted();
+      const refusal = findProxyError(cause);
+      if (refusal !== undefined && !refusal.retryable) throw refusal;
       const message = `the object store at ${new URL(url).origin} cannot be reached: ${describe(cause)}`;
       throw new RelayError('store_unavailable', message, { cause });
     }

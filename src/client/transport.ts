@@ -1,6 +1,7 @@
 import type { ZodType } from 'zod';
 import { isLoopbackName } from '../http/loopback.ts';
 import { fromProblem } from '../http/problem.ts';
+import { findProxyError } from '../http/proxy/proxy-error.ts';
 import { decodeValue, unwrap } from '../protocol/codec.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
@@ -101,6 +102,8 @@ export class Transport {
       });
     } catch (cause) {
       signal?.throwIfAborted();
+      const refusal = findProxyError(cause);
+      if (refusal !== undefined) throw refusal;
       throw new RelayError('router_unreachable', `no answer from the router at ${this.baseUrl}: ${describe(cause)}`, {
         cause,
       });

@@ -2,7 +2,7 @@
 export const ROLES = ['router', 'connector', 'app', 'token'] as const;
 export type Role = (typeof ROLES)[number];
 
-/** How the text of an option is read; `list`, `origins` and `map` may be given several times. */
+/** How the text of an option is read; `list`, `origins`, `ranges` and `map` may be given several times. */
 export type Kind =
   | 'string'
   | 'integer'
@@ -11,10 +11,12 @@ export type Kind =
   | 'enum'
   | 'boolean'
   | 'url'
+  | 'proxy'
   | 'mac'
   | 'path'
   | 'list'
   | 'origins'
+  | 'ranges'
   | 'map';
 
 /** What a computed default may look at. */
@@ -74,5 +76,5 @@ export function keyOf(name: string, { kind }: OptionDescriptor): string {
 
 /** Whether an option may be given more than once, every time adding to it. */
 export function isRepeatable({ kind }: OptionDescriptor): boolean {
-  return kind === 'list' || kind === 'origins' || kind === 'map';
+  return kind === 'list' || kind === 'origins' || kind === 'ranges' || kind === 'map';
 }

@@ -49,10 +49,12 @@ interface ValueOfKind {
   duration: number;
   boolean: boolean;
   url: URL;
+  proxy: URL | 'none';
   mac: Mac;
   path: string;
   list: readonly string[];
   origins: readonly string[];
+  ranges: readonly string[];
   map: Readonly<Record<string, string>>;
 }
 type ValueOf<D extends OptionDescriptor> = D extends { readonly values: readonly (infer Value)[] }
@@ -70,7 +72,7 @@ type AlwaysThere<Name extends OptionName, R extends Role> = Schema[Name] extends
         | { readonly default: string }
         | { readonly derive: unknown }
         | { readonly requiredFor: readonly R[] }
-        | { readonly kind: 'list' | 'origins' | 'map' }
+        | { readonly kind: 'list' | 'origins' | 'ranges' | 'map' }
     ? true
     : false;
 

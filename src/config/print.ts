@@ -1,5 +1,6 @@
 import { isRepeatable, type Role } from './descriptor.ts';
 import { type Flags, gatherOptions, type ResolvedOption, type Surroundings } from './resolve.ts';
+import { listProxyVariables, parseProxy, showProxy } from './proxy.ts';
 import { describeSource } from './values.ts';
 
 const MASK = '********';
@@ -22,6 +23,9 @@ export function printConfig(role: Role, flags: Flags, surroundings: Surroundings
       resolved.source ? describeSource(resolved.name, resolved.source) : '',
     ]);
   rows.push(['env-file', envFile?.path ?? '(none)', flags['env-file'] === undefined ? 'default' : '--env-file']);
+  if (role !== 'router') {
+    for (const { name, text } of listProxyVariables(surroundings.env, MASK)) rows.push([name, text, 'environment']);
+  }
   if (role === 'router') {
     for (const [name, text] of Object.entries(surroundings.env).toSorted(([a], [b]) => (a < b ? -1 : 1))) {
       if (!name.startsWith('AWS_') || !text) continue;
@@ -37,6 +41,11 @@ function showValue(role: Role, { option, texts, value, source }: ResolvedOption)
     return option.requiredFor?.includes(role) ? '(missing)' : `(${option.defaultText ?? 'none'})`;
   if (option.secret) return MASK;
   if (isRepeatable(option)) return texts.length === 0 ? '(none)' : texts.join(', ');
+  if (option.kind === 'proxy') {
+    const text = texts.at(-1) ?? '';
+    const proxy = text === 'none' ? undefined : parseProxy(text);
+    return proxy === undefined ? text : showProxy(proxy, MASK);
+  }
   // These two are shown as they are understood, the others as they were written.
   return (option.kind === 'path' || option.kind === 'mac') && typeof value === 'string' ? value : (texts.at(-1) ?? '');
 }

@@ -1,7 +1,9 @@
 import { resolve } from 'node:path';
+import { parseAddressRange } from '../http/address-range.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { parseMac } from '../protocol/mac.ts';
 import type { OptionDescriptor } from './descriptor.ts';
+import { NOT_A_PROXY, parseProxy } from './proxy.ts';
 
 /** Where the text of an option was found. */
 export type Source =
@@ -46,20 +48,24 @@ export function parseValue(
         return texts.map((text) => parseText(text));
       case 'origins':
         return texts.map((text) => parseOrigin(text));
+      case 'ranges':
+        return texts.map((text) => parseRange(text));
       case 'map':
         return Object.fromEntries(texts.map((text) => parsePair(text)));
       default:
-        return parseOne(option, texts.at(-1) ?? '', cwd);
+        return parseOne(option, texts.at(-1) ?? '', source, cwd);
     }
   } catch (thrown) {
     if (!(thrown instanceof BadValue)) throw thrown;
     const place = source.from === 'flag' ? '' : ` (${describeSource(name, source)})`;
-    const shown = option.secret ? 'the value' : texts.map((text) => JSON.stringify(text.slice(0, 200))).join(', ');
+    // A proxy's URL may hold a password.
+    const isHidden = option.secret || option.kind === 'proxy';
+    const shown = isHidden ? 'the value' : texts.map((text) => JSON.stringify(text.slice(0, 200))).join(', ');
     throw new RelayError('usage', `--${name}${place}: ${shown} ${thrown.message}`);
   }
 }
 
-function parseOne(option: OptionDescriptor, text: string, cwd: string): Value {
+function parseOne(option: OptionDescriptor, text: string, source: Source, cwd: string): Value {
   switch (option.kind) {
     case 'integer':
       return within(option, parseInteger(text), String);
@@ -74,6 +80,8 @@ function parseOne(option: OptionDescriptor, text: string, cwd: string): Value {
       return parseBoolean(text);
     case 'url':
       return parseUrl(text);
+    case 'proxy':
+      return text === 'none' ? text : parseProxyOption(text, source);
     case 'mac': {
       const mac = parseMac(text);
       if (mac instanceof RelayError) throw new BadValue('is not a MAC address (as in cc-28-aa-01-02-03)');
@@ -198,10 +206,26 @@ function parseUrl(text: string): URL {
   return url;
 }
 
+function parseProxyOption(text: string, { from }: Source): URL {
+  const proxy = parseProxy(text);
+  if (proxy === undefined) throw new BadValue(`is neither none, nor ${NOT_A_PROXY.replace(/^is not /, '')}`);
+  if (from === 'flag' && proxy.password !== '') {
+    throw new BadValue('has a password in it, which other users see among the processes: set it as RELAY_PROXY');
+  }
+  return proxy;
+}
+
 function parseOrigin(text: string): string {
   const url = parseUrl(text);
   if (url.pathname !== '/') throw new BadValue('is not an origin (as in https://store.example:9000): it has a path');
   return url.origin;
+}
+
+function parseRange(text: string): string {
+  if (parseAddressRange(text) === undefined) {
+    throw new BadValue('is neither an address nor a range of them (as in 10.0.0.0/8, fd00::/8)');
+  }
+  return text;
 }
 
 function parsePair(text: string): [string, string] {

@@ -7,6 +7,7 @@ import { Authorization } from './authorization.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { DataDir } from './datasets/data-dir.ts';
 import { Digests } from './datasets/digests.ts';
+import { createTrust } from '../http/trust.ts';
 import { createAgents } from './http/agents.ts';
 import { Backoff } from './link/backoff.ts';
 import { TransportChooser } from './link/choose-transport.ts';
@@ -86,10 +87,10 @@ export class Connector extends EventEmitter<ConnectorEvents> {
   }
 
   async #serve(): Promise<void> {
-    const { routerUrl, mac, ca, logger, ...settings } = this.#settings;
+    const { routerUrl, mac, ca, chooseProxy, logger, ...settings } = this.#settings;
     const dataDir = await DataDir.open(settings.dataDir, settings);
     const authorization = new Authorization(this.#settings);
-    const agents = createAgents(ca);
+    const agents = createAgents(chooseProxy ?? ((): undefined => undefined), createTrust(ca));
     const arrivals = new Arrivals({ waitMs: settings.receivingTimeoutMs, findLink: () => this.#link });
     const passages = new Passages({ clock: this.#clock, logger });
     const router = new RouterClient({

@@ -1,3 +1,4 @@
+import type { ChooseProxy } from '../http/proxy/choose-proxy.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Mac } from '../protocol/mac.ts';
 
@@ -18,7 +19,7 @@ export interface ConnectorOptions {
   readonly transport?: Transport | undefined;
   /** Also offers names of which a part begins with a dot. Default false. */
   readonly hidden?: boolean | undefined;
-  /** Transfers at once, and as many looks at the catalog. Default 16. */
+  /** Transfers at once, and as many looks at the catalog. Default 64. */
   readonly maxConcurrentRequests?: number | undefined;
   /** Requests that may wait for their turn, in each of the two; those beyond are refused as `overloaded`. Default 1000. */
   readonly maxQueuedRequests?: number | undefined;
@@ -46,8 +47,10 @@ export interface ConnectorOptions {
   readonly token?: (() => string) | undefined;
   /** Lets the token travel over plain HTTP to other machines. Default false. */
   readonly allowHttp?: boolean | undefined;
-  /** Certificates of authorities trusted besides the usual ones, PEM. */
+  /** Certificates of authorities trusted besides the usual ones and the system's, PEM. */
   readonly ca?: string | undefined;
+  /** The proxy by which the router or a store is reached. By default none. */
+  readonly chooseProxy?: ChooseProxy | undefined;
   /** Whose rules for file names hold. Default that of this machine. */
   readonly platform?: NodeJS.Platform | undefined;
   /** Version of this software, as listings show it. */
@@ -55,19 +58,20 @@ export interface ConnectorOptions {
   readonly logger: Logger;
 }
 
+/** What has no default. */
+type Unset = 'name' | 'ca' | 'chooseProxy' | 'giveUpAfterMs' | 'token';
+
 /** The options with every default filled in. */
 export type Settings = {
-  readonly [K in Exclude<keyof ConnectorOptions, 'name' | 'ca' | 'giveUpAfterMs' | 'token'>]-?: NonNullable<
-    ConnectorOptions[K]
-  >;
-} & Pick<ConnectorOptions, 'name' | 'ca' | 'giveUpAfterMs' | 'token'>;
+  readonly [K in Exclude<keyof ConnectorOptions, Unset>]-?: NonNullable<ConnectorOptions[K]>;
+} & Pick<ConnectorOptions, Unset>;
 
 const DEFAULTS = {
   labels: {},
   transport: 'auto',
   hidden: false,
   allowHttp: false,
-  maxConcurrentRequests: 16,
+  maxConcurrentRequests: 64,
   maxQueuedRequests: 1000,
   maxParallel: 16,
   heartbeatIntervalMs: 20_000,

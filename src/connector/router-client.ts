@@ -211,7 +211,7 @@ function check(reply: Reply): Reply {
 }
 
 function isWorthRepeating(error: unknown): error is RelayError {
-  return (
-    error instanceof RelayError && (error.code === 'transfer_interrupted' ? error.retryable : isPassing(error.status))
-  );
+  if (!(error instanceof RelayError)) return false;
+  const isOnTheWay = error.code === 'transfer_interrupted' || error.code === 'router_unreachable';
+  return isOnTheWay ? error.retryable : isPassing(error.status);
 }

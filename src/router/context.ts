@@ -2,6 +2,7 @@ import type { RouterMetrics } from '../observability/metrics.ts';
 import type { Access } from './access/access.ts';
 import type { BaseUrl } from './base-url.ts';
 import type { BufferBudget } from './buffer-budget.ts';
+import type { ForwardingReader } from './forwarding.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { RouterState } from './drain.ts';
 import type { Limits } from './limits/limits.ts';
@@ -18,6 +19,8 @@ export interface Context {
   readonly routerId: string;
   readonly access: Access;
   readonly baseUrl: BaseUrl;
+  /** What trusted proxies tell of a request. */
+  readonly forwarding: ForwardingReader;
   readonly registry: Registry;
   readonly dispatcher: Dispatcher;
   readonly requests: RequestLog;

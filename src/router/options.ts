@@ -11,6 +11,8 @@ export interface RouterOptions {
   readonly port: number;
   /** The base of every URL that is handed out; without it, each is made from the address by which its user reached the router. */
   readonly publicUrl?: URL | undefined;
+  /** Addresses, and ranges of them, of reverse proxies whose forwarding headers are believed. */
+  readonly trustedProxies: readonly string[];
   /** The certificate chain and its key, PEM, as they are now; without them plain HTTP. */
   readonly tls?: (() => Certificate) | undefined;
   /** Directory of what survives a restart. */

@@ -16,6 +16,8 @@ import { Access } from './access/access.ts';
 import { CHALLENGES } from './access/credential.ts';
 import type { Grant } from './access/grant.ts';
 import { BaseUrl } from './base-url.ts';
+import { ForwardingReader } from './forwarding.ts';
+import { clientAddress, describeClient } from './client-address.ts';
 import { BufferBudget } from './buffer-budget.ts';
 import { ConnectorBook } from './connector-book.ts';
 import type { Context } from './context.ts';
@@ -65,10 +67,13 @@ export class Router {
     const { logger } = options;
     this.#store = store;
     this.#book = book;
+    const forwarding = new ForwardingReader(options.trustedProxies);
+    const addressOf = (request: IncomingMessage): string => clientAddress(request, forwarding);
     const registry = new Registry(logger, book);
     const limits = new Limits({
       settings: options.limits,
       addressOf,
+      isTrustedProxy: (address) => forwarding.trusts(address),
       countRefusal: (reason) => metrics.countRefusal(reason),
       logger,
     });
@@ -101,7 +106,7 @@ export class Router {
       },
     );
     store?.watch(offloads);
-    const baseUrl = new BaseUrl(options.publicUrl);
+    const baseUrl = new BaseUrl(options.publicUrl, forwarding);
     const requests = new RequestLog((record) => this.#noteEnd(record));
     const state = { ready: true, draining: false };
     this.#drain = new Drain({
@@ -126,6 +131,7 @@ export class Router {
         logger,
       }),
       baseUrl,
+      forwarding,
       registry,
       dispatcher,
       requests,
@@ -247,7 +253,7 @@ export class Router {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { access, baseUrl, limits, options, state } = this.#context;
+    const { access, baseUrl, forwarding, limits, options, state } = this.#context;
     this.#track(response);
     limits.endLeftover(request, response);
     let grant: Grant | undefined;
@@ -259,7 +265,7 @@ export class Router {
       limits.checkHead(request);
       const target = request.url ?? '/';
       const [rawPath, search = ''] = splitOnce(target, '?');
-      const path = baseUrl.strip(rawPath);
+      const path = baseUrl.strip(rawPath, request);
       if (this.#store?.serves(path)) {
         grant = await access.admit(request, 'signed');
         limits.admit(request.method === 'PUT' ? 'connector' : 'app', request, response, grant);
@@ -299,7 +305,13 @@ export class Router {
         options.logger.error({ err: thrown, method: request.method, url: request.url }, 'a defect');
       else
         options.logger.debug(
-          { code: error.code, method: request.method, url: request.url, detail: error.message },
+          {
+            code: error.code,
+            method: request.method,
+            url: request.url,
+            client: clientAddress(request, forwarding),
+            detail: error.message,
+          },
           'refused',
         );
       sendError(request, response, error);
@@ -307,7 +319,7 @@ export class Router {
   }
 
   async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
-    const { access, baseUrl, limits, registry, options } = this.#context;
+    const { access, baseUrl, forwarding, limits, registry, options } = this.#context;
     let grant: Grant | undefined;
     socket.on('error', () => {});
     try {
@@ -315,7 +327,7 @@ export class Router {
       limits.checkHead(request);
       const [rawPath, search = ''] = splitOnce(request.url ?? '/', '?');
       grant = await access.admit(request, 'connector');
-      const match = SOCKET_PATH.exec(baseUrl.strip(rawPath));
+      const match = SOCKET_PATH.exec(baseUrl.strip(rawPath, request));
       if (match === null || request.headers.upgrade?.toLowerCase() !== 'websocket') {
         throw new RelayError('not_found', 'there is no WebSocket here');
       }
@@ -328,6 +340,7 @@ export class Router {
         mac,
         query: new URLSearchParams(search),
         baseUrl: baseUrl.of(request),
+        remote: describeClient(request, forwarding),
         grant,
       });
       this.#sockets.accept(request, socket, head, hello, (link) => registry.connect(link));
@@ -394,11 +407,6 @@ function sideOf({ scope, isLink }: Route): RequestSide | undefined {
   // Whoever watches the router sees it also when it is full.
   if (scope === 'public' || scope === 'metrics') return undefined;
   return scope === 'connector' ? 'connector' : 'app';
-}
-
-/** The address of whoever made a request. */
-function addressOf(request: IncomingMessage): string {
-  return request.socket.remoteAddress ?? '';
 }
 
 function splitOnce(text: string, separator: string): [string, string?] {

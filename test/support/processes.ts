@@ -114,9 +114,13 @@ export interface Running {
   readonly result: Promise<RunResult>;
 }
 
-/** Starts `relay ARGS`. Its standard output is collected. */
-export function startRelay(args: readonly string[], options: SpawnOptions = {}): Running {
-  const child = spawn(process.execPath, [RELAY, ...args], {
+/** Starts `relay ARGS`, by the program of `through` if there is one. Its standard output is collected. */
+export function startRelay(
+  args: readonly string[],
+  { through = [], ...options }: SpawnOptions & { readonly through?: readonly string[] } = {},
+): Running {
+  const [program = process.execPath, ...words] = [...through, process.execPath, RELAY, ...args];
+  const child = spawn(program, words, {
     stdio: ['ignore', 'pipe', 'pipe'],
     ...options,
     env: { ...cleanEnv(), ...options.env },
@@ -125,8 +129,7 @@ export function startRelay(args: readonly string[], options: SpawnOptions = {}):
 }
 
 /** Runs `relay ARGS` to its end. */
-export const runRelay = (args: readonly string[], options: SpawnOptions = {}): Promise<RunResult> =>
-  startRelay(args, options).result;
+export const runRelay = (...start: Parameters<typeof startRelay>): Promise<RunResult> => startRelay(...start).result;
 
 /** Runs any program to its end. */
 export const run = (program: string, args: readonly string[], options: SpawnOptions = {}): Promise<RunResult> =>
@@ -154,9 +157,11 @@ async function collect(stream: NodeJS.ReadableStream | null): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
-/** The environment without what would configure relay or the AWS SDK by chance. */
+/** The environment without what would configure relay, its proxies or the AWS SDK by chance. */
 function cleanEnv(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(RELAY|AWS)_/.test(name)));
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^((RELAY|AWS)_|(HTTPS?|NO)_PROXY$)/i.test(name)),
+  );
 }
 
 function parse(line: string): LogLine {

@@ -43,6 +43,7 @@ export async function startRouter(
     storeKeepMs: 3_600_000,
     urlTtlMs: 3_600_000,
     s3: {},
+    trustedProxies: [],
     offloadOrigins: [],
     allowNoAuth: false,
     bufferMaxBytes: 64 * MIB,

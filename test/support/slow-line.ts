@@ -59,8 +59,13 @@ export class SlowLine implements AsyncDisposable {
     for (const socket of this.#paused) socket.resume();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Ends every connection. One that is held up does not hear that the other side is gone. */
+  cut(): void {
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.cut();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 }

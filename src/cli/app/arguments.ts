@@ -11,6 +11,7 @@ export const COMMON_OPTIONS = [
   'ca',
   'token-file',
   'allow-http',
+  'proxy',
   'timeout',
   'retry',
   'wait',

@@ -1,5 +1,8 @@
-import { getCACertificates } from 'node:tls';
-import { EnvHttpProxyAgent, fetch as undiciFetch } from 'undici';
+import { Agent, buildConnector, type Dispatcher, fetch as undiciFetch } from 'undici';
+import type { ChooseProxy } from '../../http/proxy/choose-proxy.ts';
+import { toProxyRefusal } from '../../http/proxy/proxy-error.ts';
+import { createTunnel, proxyHeaders, type TunnelTarget } from '../../http/proxy/tunnel.ts';
+import type { Trust } from '../../http/trust.ts';
 import type { Fetch } from '../../index.ts';
 
 /** A `fetch` with connections of its own, to be closed when the work is done. */
@@ -13,23 +16,80 @@ export interface Connections {
 const SILENCE_MS = 100_000;
 
 /**
- * Opens connections as the surroundings ask for: through `HTTP_PROXY` and its like, and trusting certificates beside the
- * well-known ones. How long a response may take to begin is the router's to limit, or `--timeout`'s.
- * @param ca certificates in PEM form.
+ * Opens connections, through a proxy where there is one for the URL: by a tunnel what is encrypted, and a plain request by
+ * handing it over whole, as curl does. How long a response may take to begin is the router's to limit, or `--timeout`'s.
  */
-export function openConnections(ca: string | undefined): Connections {
-  const tls = ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] };
-  const dispatcher = new EnvHttpProxyAgent({
-    headersTimeout: 0,
-    bodyTimeout: SILENCE_MS,
-    connect: tls,
-    requestTls: tls,
-    proxyTls: tls,
+export function openConnections(chooseProxy: ChooseProxy, trust: Trust): Connections {
+  const closing = new AbortController();
+  const timeouts = { headersTimeout: 0, bodyTimeout: SILENCE_MS };
+  const direct = new Agent({ ...timeouts, connect: createConnector(trust) });
+  const tunnelled = new Agent({ ...timeouts, connect: createTunneller(chooseProxy, trust, closing.signal) });
+  const dispatcher = direct.compose((dispatch) => (options, handler) => {
+    const target = new URL(String(options.origin));
+    const proxy = chooseProxy(target);
+    if (proxy === undefined) return dispatch(options, handler);
+    if (target.protocol === 'https:') return tunnelled.dispatch(options, handler);
+    const headers = { ...toRecord(options.headers), host: target.host, ...proxyHeaders(proxy) };
+    const whole = { ...options, origin: proxy.origin, path: `${target.origin}${options.path}`, headers };
+    return dispatch(whole, refuse407(handler, proxy, target));
   });
   return {
     // undici's types and the platform's differ in name only.
     fetch: ((input: Parameters<typeof undiciFetch>[0], init: Parameters<typeof undiciFetch>[1]) =>
       undiciFetch(input, { ...init, dispatcher })) as unknown as Fetch,
-    close: () => dispatcher.destroy(),
+    close: async () => {
+      closing.abort(new Error('the connections were closed'));
+      await Promise.all([direct.destroy(), tunnelled.destroy()]);
+    },
   };
+}
+
+/** Connects straight, and reads the authorities only when TLS is needed. */
+function createConnector(trust: Trust): buildConnector.connector {
+  const connectPlain = buildConnector({});
+  let connectSecure: buildConnector.connector | undefined;
+  return (options, callback) => {
+    if (options.protocol === 'https:') connectSecure ??= buildConnector({ secureContext: trust() });
+    (options.protocol === 'https:' ? connectSecure : connectPlain)?.(options, callback);
+  };
+}
+
+function createTunneller(chooseProxy: ChooseProxy, trust: Trust, closing: AbortSignal): buildConnector.connector {
+  return ({ protocol, hostname, port, servername }, callback) => {
+    const target = new URL(`${protocol}//${hostname}:${port}`);
+    const address: TunnelTarget = {
+      host: target.hostname.replace(/^\[(.*)\]$/, '$1'),
+      port: Number(port || 443),
+      isSecure: true,
+      servername: servername || undefined,
+    };
+    // Only what has a proxy comes here.
+    const proxy = chooseProxy(target) as URL;
+    createTunnel({ proxy, target: address, trust, closing }, callback);
+  };
+}
+
+/** As `fetch` would refuse it itself, but saying which proxy it was. */
+function refuse407(handler: Dispatcher.DispatchHandler, proxy: URL, target: URL): Dispatcher.DispatchHandler {
+  return {
+    onRequestStart: (...args) => handler.onRequestStart?.(...args),
+    onRequestUpgrade: (...args) => handler.onRequestUpgrade?.(...args),
+    onResponseStart: (controller, status, headers, text) => {
+      if (status === 407) throw toProxyRefusal(proxy, status, target.host);
+      handler.onResponseStart?.(controller, status, headers, text);
+    },
+    onResponseData: (...args) => handler.onResponseData?.(...args),
+    onResponseEnd: (...args) => handler.onResponseEnd?.(...args),
+    onResponseError: (...args) => handler.onResponseError?.(...args),
+  };
+}
+
+function toRecord(headers: Dispatcher.DispatchOptions['headers']): Record<string, string | string[] | undefined> {
+  if (headers === undefined || headers === null) return {};
+  if (!Array.isArray(headers)) {
+    return Symbol.iterator in headers
+      ? Object.fromEntries(headers as Iterable<[string, string | string[] | undefined]>)
+      : { ...(headers as Record<string, string | string[] | undefined>) };
+  }
+  return Object.fromEntries(headers.flatMap((name, at) => (at % 2 === 0 ? [[name, headers[at + 1]]] : [])));
 }

@@ -1,3 +1,4 @@
+import { nameProxy } from '../../http/proxy/proxy-error.ts';
 import { type RelayClient, RelayError } from '../../index.ts';
 import { parseMac } from '../../protocol/mac.ts';
 import { escapeForTerminal } from '../escape.ts';
@@ -11,6 +12,8 @@ export interface ErrorContext {
   readonly mac?: string | undefined;
   readonly dataset?: string | undefined;
   readonly now?: Date | undefined;
+  /** The proxy by which the router is reached. */
+  readonly proxy?: URL | undefined;
 }
 
 /** How long looking for better advice may hold up an error, in milliseconds. */
@@ -31,7 +34,12 @@ async function findWords(error: RelayError, context: ErrorContext): Promise<stri
     case 'connector_offline':
       return explainOffline(error, mac, now);
     case 'router_unreachable':
-      return isUntrusted(error) ? advise('--ca FILE trusts a certificate of your own.') : message;
+      return isUntrusted(error)
+        ? advise('--ca FILE trusts a certificate of your own.')
+        : nameWay(message, context.proxy);
+    case 'forbidden':
+    case 'unauthorized':
+      return nameWay(message, context.proxy);
     case 'connector_not_found':
       return advise('The router never saw that connector. `relay app connectors` lists those that it knows.');
     case 'dataset_not_found':
@@ -70,6 +78,14 @@ function explainOffline({ message, details }: RelayError, mac: string, now: Date
   const what =
     details.last_seen === undefined ? message : `${mac} is offline, last seen ${formatSince(details.last_seen, now)}`;
   return `${what}\nSee that \`relay connector\` runs on that machine and can reach the router. --wait 10m waits for it to come back.`;
+}
+
+/** What a proxy in between may have to do with it, unless it is told already. */
+function nameWay(message: string, proxy: URL | undefined): string {
+  const isTold = proxy === undefined || message.includes(nameProxy(proxy));
+  return isTold
+    ? message
+    : `${message}\nThe request went through the proxy ${nameProxy(proxy)}; --proxy none goes without.`;
 }
 
 /** Whether the other side's certificate is what is wrong. */

@@ -1,5 +1,8 @@
 import type { Config } from '../../config/options.ts';
+import { readProxySettings } from '../../config/proxy.ts';
 import { resolveConfig } from '../../config/resolve.ts';
+import { createProxyChooser } from '../../http/proxy/choose-proxy.ts';
+import { createTrust } from '../../http/trust.ts';
 import { type Fetch, RelayClient, RelayError, type RetryOptions, withRetries } from '../../index.ts';
 import { parseTraceparent } from '../../protocol/trace-context.ts';
 import { readCertificates } from '../certificates.ts';
@@ -57,7 +60,8 @@ export async function runSession(
   const { values: config, sources, warnings } = resolveConfig('app', flagsOf(args), io.surroundings);
   const ca = readCertificates(config.ca);
   const token = tokenSource({ text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] })?.();
-  const connections = openConnections(ca);
+  const chooseProxy = createProxyChooser(readProxySettings(config.proxy, io.surroundings.env));
+  const connections = openConnections(chooseProxy, createTrust(ca));
   const stop = new AbortController();
   const twice = Promise.withResolvers<never>();
   const onSignal = (): void => {
@@ -85,7 +89,8 @@ export async function runSession(
       await Promise.race([work(session), twice.promise]);
     } catch (thrown) {
       if (thrown instanceof OutputClosed) return;
-      const error = await explainError(RelayError.from(thrown), { client, ...subject });
+      const proxy = chooseProxy(config.router);
+      const error = await explainError(RelayError.from(thrown), { client, proxy, ...subject });
       if (config.json) {
         io.stderr.write(toProblemLine(error));
         markReported(error);

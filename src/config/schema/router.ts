@@ -29,6 +29,13 @@ export const ROUTER_OPTIONS = {
     defaultText: 'the address by which each side reached the router',
     summary: 'Put before every URL that the router hands out, path prefix included',
   },
+  'trusted-proxy': {
+    roles: ['router'],
+    kind: 'ranges',
+    group: 'Network',
+    placeholder: 'CIDR',
+    summary: 'Reverse proxy whose forwarding headers are believed, as an address or a range; may be repeated',
+  },
   'tls-cert': {
     roles: ['router'],
     kind: 'path',

@@ -1,8 +1,8 @@
-import http, { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
-import https from 'node:https';
+import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { readBody } from '../../http/body.ts';
+import { toProxyRefusal } from '../../http/proxy/proxy-error.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { MAX_CONTROL_BODY_BYTES } from '../../protocol/limits.ts';
 import type { Agents } from './agents.ts';
@@ -46,8 +46,8 @@ const ANSWERED = Symbol('answered');
 /**
  * Makes one HTTP request and reads the answer, which may come, and end the request, while the body is still being written.
  * A kept connection that the other side had closed is replaced by a new one.
- * @throws {RelayError} transfer_interrupted when the connection breaks or stalls; what the body's writer threw; the signal's
- * reason when it aborts.
+ * @throws {RelayError} transfer_interrupted when the connection breaks or stalls; unauthorized, forbidden, router_unreachable
+ * when a proxy refuses or is not there; what the body's writer threw; the signal's reason when it aborts.
  */
 export async function send(agents: Agents, sending: Sending): Promise<Reply> {
   for (let attempt = 1; ; attempt++) {
@@ -63,6 +63,7 @@ export async function send(agents: Agents, sending: Sending): Promise<Reply> {
 class Exchange {
   readonly #request: ClientRequest;
   readonly #sending: Sending;
+  readonly #proxy: URL | undefined;
   readonly #response: Promise<IncomingMessage>;
   #answer: IncomingMessage | undefined;
   #broken: Error | undefined;
@@ -71,14 +72,14 @@ class Exchange {
 
   constructor(agents: Agents, sending: Sending, pooled: boolean) {
     const { url, method, headers } = sending;
-    const { request } = url.protocol === 'https:' ? https : http;
     this.#sending = sending;
-    this.#request = request(url, { method, headers, agent: pooled ? agents.pooled(url) : agents.fresh(url) });
+    this.#proxy = agents.chooseProxy(url);
+    this.#request = agents.request(url, { method, headers }, pooled ? 'pooled' : 'fresh');
     const { onConnected } = sending;
     if (onConnected !== undefined) {
       this.#request.once('socket', (socket) => {
         if (isConnected(socket)) onConnected();
-        else socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', onConnected);
+        else socket.once(socket instanceof TLSSocket ? 'secureConnect' : 'connect', onConnected);
       });
     }
     this.#response = new Promise((resolve, reject) => {
@@ -119,6 +120,9 @@ class Exchange {
     try {
       await this.#writeBody();
       const response = await this.#response;
+      if (this.#proxy !== undefined && response.statusCode === 407) {
+        throw toProxyRefusal(this.#proxy, 407, this.#sending.url.host);
+      }
       return {
         status: response.statusCode ?? 0,
         headers: response.headers,

@@ -1,3 +1,5 @@
+import type { Socket } from 'node:net';
+import { RelayError } from '../../protocol/errors.ts';
 import { LinkError } from './link.ts';
 
 const WORDS: Readonly<Record<string, string>> = {
@@ -25,6 +27,13 @@ const WORDS: Readonly<Record<string, string>> = {
  */
 export function toConnectError(error: Error, host: string, wasConnected: boolean): LinkError {
   if (error instanceof LinkError) return error;
+  // A proxy that refuses one kind of link may let the other pass: it opens tunnels to some ports only.
+  if (error instanceof RelayError) {
+    const isRefusal = error.code === 'unauthorized' || error.code === 'forbidden';
+    return isRefusal
+      ? new LinkError('transport', error.message, { code: error.code, cause: error })
+      : new LinkError('unreachable', error.message, { cause: error });
+  }
   const { code } = error as NodeJS.ErrnoException;
   // With several addresses Node gives one error for all, whose own message is empty.
   const inner = (error as { errors?: Error[] }).errors?.[0];
@@ -41,4 +50,10 @@ export function toTimeout(host: string, timeoutMs: number, wasConnected: boolean
   return wasConnected
     ? new LinkError('transport', `${host} accepted the connection, but no sign of life came through it in ${seconds} s`)
     : new LinkError('unreachable', `cannot reach the router at ${host}: no connection in ${seconds} s`);
+}
+
+/** Calls back once a request's connection stands, TLS included; a tunnel stands when the request gets it. */
+export function onceConnected(socket: Socket, callback: () => void): void {
+  if (!socket.connecting) callback();
+  else socket.once('encrypted' in socket ? 'secureConnect' : 'connect', callback);
 }

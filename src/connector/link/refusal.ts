@@ -1,19 +1,34 @@
 import type { IncomingMessage } from 'node:http';
 import { readBody } from '../../http/body.ts';
 import { fromProblem } from '../../http/problem.ts';
+import { nameProxy, toProxyRefusal } from '../../http/proxy/proxy-error.ts';
 import type { RelayError } from '../../protocol/errors.ts';
 import { LinkError } from './link.ts';
 
 const MAX_PROBLEM_BYTES = 64 * 1024;
 const READ_TIMEOUT_MS = 2000;
 
-/** Makes an answer that is no link into an error in plain words, with the router's own where it gave any. */
-export async function readRefusal(response: IncomingMessage, wanted: string): Promise<LinkError> {
+/**
+ * Makes an answer that is no link into an error in plain words, with the router's own where it gave any.
+ * @param proxy the proxy by which the request went, if any.
+ */
+export async function readRefusal(
+  response: IncomingMessage,
+  wanted: string,
+  proxy: URL | undefined,
+): Promise<LinkError> {
   const status = response.statusCode ?? 0;
   const problem = await readProblem(response);
-  const text =
-    problem === undefined ? explain(response, status, wanted) : `the router refused the connection: ${problem.message}`;
-  return new LinkError('transport', text, { status, code: problem?.code, cause: problem });
+  if (problem !== undefined) {
+    const text = `the router refused the connection: ${problem.message}`;
+    return new LinkError('transport', text, { status, code: problem.code, cause: problem });
+  }
+  if (proxy !== undefined && status === 407) {
+    const cause = toProxyRefusal(proxy, status, 'the router');
+    return new LinkError('transport', cause.message, { status, code: cause.code, cause });
+  }
+  const way = proxy === undefined ? '' : `; the request went through the proxy ${nameProxy(proxy)}`;
+  return new LinkError('transport', `${explain(response, status, wanted)}${way}`, { status });
 }
 
 async function readProblem(response: IncomingMessage): Promise<RelayError | undefined> {

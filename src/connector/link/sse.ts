@@ -1,12 +1,11 @@
-import http, { type IncomingMessage } from 'node:http';
-import https from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import { createParser } from 'eventsource-parser';
 import * as z from 'zod';
 import { decodeJson } from '../../protocol/codec.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
 import { isGone, routerEndpoint } from '../router-client.ts';
-import { toConnectError, toTimeout } from './connect-error.ts';
+import { onceConnected, toConnectError, toTimeout } from './connect-error.ts';
 import { type Link, type LinkEnd, LinkError, type LinkOptions, type OpenLink } from './link.ts';
 import { readRefusal } from './refusal.ts';
 
@@ -21,18 +20,15 @@ const closeEvent = z.object({ code: z.number().int(), reason: z.string().default
 export const openEventStream: OpenLink = (options, signal) =>
   new Promise((resolve, reject) => {
     const url = routerEndpoint(options.routerUrl, `${options.path}/events`);
-    const { request: start } = url.protocol === 'https:' ? https : http;
     let wasConnected = false;
     let connectedAt = 0;
-    const request = start(url, {
-      agent: options.agents.fresh(url),
-      headers: {
-        ...options.headers(),
-        Accept: EVENT_STREAM,
-        'Accept-Encoding': 'identity',
-        'Cache-Control': 'no-store',
-      },
-    });
+    const headers = {
+      ...options.headers(),
+      Accept: EVENT_STREAM,
+      'Accept-Encoding': 'identity',
+      'Cache-Control': 'no-store',
+    };
+    const request = options.agents.request(url, { method: 'GET', headers }, 'fresh');
     const settle = (finish: () => void): void => {
       clearTimeout(deadline);
       signal.removeEventListener('abort', abort);
@@ -53,7 +49,7 @@ export const openEventStream: OpenLink = (options, signal) =>
     if (signal.aborted) abort();
 
     request.once('socket', (socket) => {
-      socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+      onceConnected(socket, () => {
         wasConnected = true;
         connectedAt = performance.now();
         socket.setKeepAlive(true, options.heartbeatIntervalMs);
@@ -63,8 +59,9 @@ export const openEventStream: OpenLink = (options, signal) =>
     request.on('response', (response) => {
       const roundTripMs = performance.now() - connectedAt;
       const type = response.headers['content-type'] ?? '';
-      if (response.statusCode !== 200) void readRefusal(response, 'a stream of events').then(fail);
-      else if (!type.toLowerCase().startsWith(EVENT_STREAM)) {
+      if (response.statusCode !== 200) {
+        void readRefusal(response, 'a stream of events', options.agents.chooseProxy(url)).then(fail);
+      } else if (!type.toLowerCase().startsWith(EVENT_STREAM)) {
         fail(
           new LinkError(
             'transport',

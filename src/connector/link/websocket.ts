@@ -1,10 +1,9 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
-import type { TLSSocket } from 'node:tls';
 import { WebSocket } from 'ws';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
 import { SUBPROTOCOL } from '../../protocol/version.ts';
 import { routerEndpoint } from '../router-client.ts';
-import { toConnectError, toTimeout } from './connect-error.ts';
+import { onceConnected, toConnectError, toTimeout } from './connect-error.ts';
 import type { Link, LinkEnd, LinkOptions, OpenLink } from './link.ts';
 import { readRefusal } from './refusal.ts';
 
@@ -24,11 +23,10 @@ export const openWebSocket: OpenLink = (options, signal) =>
       maxPayload: MAX_FRAME_BYTES,
       perMessageDeflate: false,
       followRedirects: false,
-      ...(options.agents.ca !== undefined && { ca: options.agents.ca }),
+      agent: options.agents.forWebSocket(url),
       finishRequest: (request: ClientRequest) => {
         request.once('socket', (tcp) => {
-          const isTls = 'encrypted' in (tcp as TLSSocket);
-          tcp.once(isTls ? 'secureConnect' : 'connect', () => {
+          onceConnected(tcp, () => {
             wasConnected = true;
           });
         });
@@ -57,7 +55,7 @@ export const openWebSocket: OpenLink = (options, signal) =>
     if (signal.aborted) abort();
 
     socket.on('unexpected-response', (_request, response: IncomingMessage) => {
-      void readRefusal(response, 'a WebSocket').then(fail);
+      void readRefusal(response, 'a WebSocket', options.agents.chooseProxy(url)).then(fail);
     });
     socket.on('error', (error) => fail(toConnectError(error, url.host, wasConnected)));
     void link.closed.then(({ code, reason }) =>

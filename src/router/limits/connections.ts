@@ -16,14 +16,16 @@ const RETRY_AFTER_S = 10;
 export class ConnectionLimits {
   readonly #settings: LimitSettings;
   readonly #refusals: Refusals;
+  readonly #isTrustedProxy: (address: string) => boolean;
   readonly #byNetwork = new Map<string, number>();
   readonly #beyond = new WeakMap<Socket, RelayError>();
   #open = 0;
   #told = 0;
 
-  constructor(settings: LimitSettings, refusals: Refusals) {
+  constructor(settings: LimitSettings, refusals: Refusals, isTrustedProxy: (address: string) => boolean) {
     this.#settings = settings;
     this.#refusals = refusals;
+    this.#isTrustedProxy = isTrustedProxy;
   }
 
   /** How many connections are open, those beyond the limits aside. */
@@ -64,7 +66,7 @@ export class ConnectionLimits {
   #findRefusal(own: number, address: string): RelayError | undefined {
     const { maxConnections, maxConnectionsPerAddress } = this.#settings;
     const details = { retry_after: RETRY_AFTER_S };
-    if (own >= maxConnectionsPerAddress) {
+    if (own >= maxConnectionsPerAddress && !this.#isTrustedProxy(address)) {
       this.#refusals.note('connections_per_address', { remote: address });
       return new RelayError('too_many_requests', `${own} connections from this address are open already`, { details });
     }

@@ -21,6 +21,8 @@ interface LimitsOptions {
   readonly settings: LimitSettings;
   /** The address of whoever made a request. */
   readonly addressOf: (request: IncomingMessage) => string;
+  /** Whether an address is that of a proxy through which many come, so that it is not counted by itself. */
+  readonly isTrustedProxy: (address: string) => boolean;
   /** Told of each refusal, for the metrics. */
   readonly countRefusal: (reason: RefusalReason) => void;
   readonly logger: Logger;
@@ -39,11 +41,11 @@ export class Limits {
   readonly #links: LinkLimits;
 
   constructor(options: LimitsOptions) {
-    const { settings, logger, countRefusal } = options;
+    const { settings, isTrustedProxy, logger, countRefusal } = options;
     this.#options = options;
     this.refusals = new Refusals(logger, countRefusal);
     this.requests = new RequestLimits(settings, this.refusals);
-    this.connections = new ConnectionLimits(settings, this.refusals);
+    this.connections = new ConnectionLimits(settings, this.refusals, isTrustedProxy);
     this.#links = new LinkLimits(this.refusals);
     this.bodies = new BufferBudget(settings.bodyTotalBytes, {
       exhausted: 'the router reads as many bodies as it has memory for; try again',

@@ -10,11 +10,18 @@ const MAX_LABELS = 64;
 
 /**
  * Reads what a connector says of itself from the request that opens its link. What is malformed is left out.
+ * @param about.remote who sent it, for logs.
  * @throws {RelayError} upgrade_required when it speaks only other versions of the protocol, by whichever way it says so.
  */
 export function readHello(
   request: IncomingMessage,
-  { mac, query, baseUrl, grant }: { mac: Mac; query: URLSearchParams; baseUrl: string; grant: Grant },
+  {
+    mac,
+    query,
+    baseUrl,
+    remote,
+    grant,
+  }: { mac: Mac; query: URLSearchParams; baseUrl: string; remote: string; grant: Grant },
 ): Hello {
   const header = (name: string): string | null => {
     const value = request.headers[name.toLowerCase()];
@@ -31,7 +38,7 @@ export function readHello(
     name: decode(header(HEADER.name)),
     labels: parseLabels(header(HEADER.labels)),
     instance: header(HEADER.instance)?.slice(0, 64) ?? null,
-    remote: `${request.socket.remoteAddress}:${request.socket.remotePort}`,
+    remote,
     baseUrl,
     grant,
   };

@@ -14,7 +14,7 @@ export interface Hello {
   readonly labels: Readonly<Record<string, string>>;
   /** Tells one process from another with the same MAC; null where it does not say. */
   readonly instance: string | null;
-  /** `address:port` of the peer, for the logs. */
+  /** Who it is on the network, for the logs. */
   readonly remote: string;
   /** The router's base URL as this connector knows it. */
   readonly baseUrl: string;

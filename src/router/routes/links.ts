@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { parseMac, type Mac } from '../../protocol/mac.ts';
+import { describeClient } from '../client-address.ts';
 import type { Context } from '../context.ts';
 import { drainingError } from '../drain.ts';
 import { readHello } from '../links/hello.ts';
@@ -26,7 +27,8 @@ export function linkRoutes(sse: SseLinks): Route[] {
         const mac = readMac(params);
         grant.requireMac(mac);
         context.limits.admitLink(mac, request);
-        const hello = readHello(request, { mac, query, baseUrl: context.baseUrl.of(request), grant });
+        const remote = describeClient(request, context.forwarding);
+        const hello = readHello(request, { mac, query, baseUrl: context.baseUrl.of(request), remote, grant });
         sse.accept(request, response, hello, (link) => context.registry.connect(link));
       },
     },

@@ -64,6 +64,8 @@ describe('every kind reads what is meant', () => {
     ['path', '/data/../x', '/x'],
     ['list', ['a', 'b'], ['a', 'b']],
     ['origins', ['https://a.example', 'http://b.example:9000/'], ['https://a.example', 'http://b.example:9000']],
+    ['ranges', ['10.0.0.0/8', '::1', 'fd00::/8'], ['10.0.0.0/8', '::1', 'fd00::/8']],
+    ['proxy', 'none', 'none'],
     ['map', ['site=oslo', 'note=a=b c', 'empty='], { site: 'oslo', note: 'a=b c', empty: '' }],
   ])('%s %j', (...[kind, text, value, more]) => {
     expect(read(kind, text, more)).toEqual(value);

@@ -5,12 +5,13 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from '@jest/globals';
 import { createAgents } from '../../../../src/connector/http/agents.ts';
+import { createTrust } from '../../../../src/http/trust.ts';
 import { type Sending, send, type Write } from '../../../../src/connector/http/send.ts';
 
 type Handle = (request: IncomingMessage, response: ServerResponse) => void;
 
 class Server implements AsyncDisposable {
-  readonly agents = createAgents(undefined);
+  readonly agents = createAgents(() => undefined, createTrust(undefined));
   readonly url: URL;
   readonly sockets: Socket[] = [];
   readonly #server: http.Server;

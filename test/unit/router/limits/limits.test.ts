@@ -99,7 +99,7 @@ describe('connections', () => {
     codeOf(() => limits.check(socket as unknown as Socket));
 
   test('of an IPv6 network count as those of one address', () => {
-    const limits = new ConnectionLimits({ ...LIMITS, maxConnectionsPerAddress: 2 }, refusals);
+    const limits = new ConnectionLimits({ ...LIMITS, maxConnectionsPerAddress: 2 }, refusals, () => false);
     const first = open(limits, '2001:db8:1:2::1');
     open(limits, '2001:db8:1:2::2');
     expect(check(limits, open(limits, '2001:db8:1:2:ffff::3'))).toBe('too_many_requests');
@@ -109,8 +109,16 @@ describe('connections', () => {
     expect(limits.open).toBe(3);
   });
 
+  test('of a trusted proxy are not counted as those of one address', () => {
+    const isProxy = (address: string): boolean => address === '192.0.2.9';
+    const limits = new ConnectionLimits({ ...LIMITS, maxConnectionsPerAddress: 1 }, refusals, isProxy);
+    for (const _ of [1, 2, 3]) expect(check(limits, open(limits, '192.0.2.9'))).toBeUndefined();
+    open(limits, '192.0.2.1');
+    expect(check(limits, open(limits, '192.0.2.1'))).toBe('too_many_requests');
+  });
+
   test('beyond the limit are told so for a while, as long as there are few of them', () => {
-    const limits = new ConnectionLimits({ ...LIMITS, maxConnections: 1 }, refusals);
+    const limits = new ConnectionLimits({ ...LIMITS, maxConnections: 1 }, refusals, () => false);
     open(limits, '192.0.2.1');
     const told = Array.from({ length: 100 }, () => open(limits, '192.0.2.2'));
     expect(open(limits, '192.0.2.2').end).toBe('reset');

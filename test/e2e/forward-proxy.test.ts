@@ -1,0 +1,158 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createHash, randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeCertificates } from '../support/authority.ts';
+import { makePlantNetwork, type PlantNetwork } from '../support/plant-network.ts';
+import { RoleProcess, runRelay, type RunResult } from '../support/processes.ts';
+import { makeTempDir } from '../support/router.ts';
+import { startTinyproxy, type Tinyproxy } from '../support/tinyproxy.ts';
+
+const PROXY_PORT = 3128;
+/** A proxy as many are: tunnels lead to the port of HTTPS only. */
+const STRICT_PORT = 3129;
+const USER = 'plant';
+const PASSWORD = 'pa.ss-w0rd_1';
+const NODES = { websocket: 'cc-28-aa-01-02-03', sse: 'cc-28-aa-01-02-04' } as const;
+const LINKS = ['websocket', 'sse'] as const;
+const PATTERNS = ['request-sync', 'request-stream', 'request-offload'] as const;
+
+const resources = new AsyncDisposableStack();
+const bytes = randomBytes(3_000_001);
+const digest = createHash('sha256').update(bytes).digest('hex');
+const routers = { http: '', https: '' };
+let network: PlantNetwork;
+let proxy: Tinyproxy;
+let dataDir = '';
+let ca = '';
+
+/** The proxy as the environment names it. */
+const urlOf = (password: string, port = PROXY_PORT): string =>
+  `http://${USER}:${encodeURIComponent(password)}@${network.proxyAddress}:${port}`;
+const environment = (password = PASSWORD): NodeJS.ProcessEnv => ({
+  HTTPS_PROXY: urlOf(password),
+  http_proxy: urlOf(password),
+});
+
+beforeAll(async () => {
+  dataDir = resources.use(await makeTempDir()).path;
+  const state = resources.use(await makeTempDir()).path;
+  await writeFile(join(dataDir, 'reading.bin'), bytes);
+  network = resources.use(await makePlantNetwork());
+  const { proxyAddress: address, routerAddress, outside: launcher } = network;
+  const credentials = { user: USER, password: PASSWORD, launcher, address };
+  proxy = resources.use(await startTinyproxy({ ...credentials, port: PROXY_PORT }));
+  resources.use(await startTinyproxy({ ...credentials, port: STRICT_PORT, connectPorts: [443] }));
+  const certificates = await makeCertificates(state, `IP:${routerAddress}`);
+  ({ ca } = certificates);
+  for (const [scheme, args] of [
+    ['http', []],
+    ['https', ['--tls-cert', certificates.cert, '--tls-key', certificates.key]],
+  ] as const) {
+    const own = ['--host', routerAddress, '--port', '0', '--insecure-no-auth', '--state-dir', join(state, scheme)];
+    const router = resources.use(new RoleProcess(['router', ...own, ...args], { cwd: state, through: launcher }));
+    routers[scheme] = String((await router.logged(({ url }) => typeof url === 'string'))['url']);
+  }
+}, 60_000);
+
+afterAll(() => resources.disposeAsync());
+
+function startConnector(
+  router: string,
+  link: string,
+  env: NodeJS.ProcessEnv,
+  mac: string = NODES.websocket,
+): RoleProcess {
+  const args = ['--router', router, '--mac', mac, '--data-dir', dataDir, '--ca', ca, '--transport', link];
+  return new RoleProcess(['connector', ...args], { cwd: dataDir, env, through: network.plant });
+}
+
+function app(args: readonly string[], env: NodeJS.ProcessEnv): Promise<RunResult> {
+  const [command = '', ...rest] = args;
+  const options = ['--ca', ca, '--retry', '0', '--timeout', '60s'];
+  return runRelay(['app', command, ...options, ...rest], { cwd: dataDir, env, through: network.plant });
+}
+
+describe.each(['http', 'https'] as const)('through a proxy with credentials to a router of %s', (scheme) => {
+  const connectors = new AsyncDisposableStack();
+
+  beforeAll(async () => {
+    for (const link of LINKS) {
+      const connector = connectors.use(startConnector(routers[scheme], link, environment(), NODES[link]));
+      await connector.logged(({ msg }) => msg === 'connected to router');
+    }
+  }, 60_000);
+
+  afterAll(() => connectors.disposeAsync());
+
+  test.each(LINKS.flatMap((link) => PATTERNS.map((pattern) => ({ link, pattern }))))(
+    '$pattern over $link, connector and app behind it',
+    async ({ link, pattern }) => {
+      const result = await app([pattern, '--router', routers[scheme], NODES[link], 'reading.bin'], environment());
+      const sha256 = createHash('sha256').update(result.stdout).digest('hex');
+      expect({ code: result.code, stderr: result.stderr, sha256 }).toEqual({ code: 0, stderr: '', sha256: digest });
+    },
+  );
+
+  test('hands plain requests over whole, and tunnels what is encrypted and WebSockets', () => {
+    const { host } = new URL(routers[scheme]);
+    const mine = proxy.requests.filter((line) => line.includes(host));
+    const methods = new Set(mine.map((line) => line.split(' ')[0]));
+    expect(methods).toEqual(scheme === 'https' ? new Set(['CONNECT']) : new Set(['CONNECT', 'GET', 'POST', 'PUT']));
+  });
+});
+
+test('there is no other way out of the plant', async () => {
+  const { code, stderr } = await app(['connectors', '--router', routers.https], {});
+  expect(code).toBe(8);
+  expect(stderr).toContain(new URL(routers.https).host);
+  const exempt = { ...environment(), NO_PROXY: `localhost ${new URL(routers.https).hostname}` };
+  expect((await app(['connectors', '--router', routers.https], exempt)).code).toBe(8);
+});
+
+test('--proxy none and RELAY_PROXY win over the environment', async () => {
+  expect((await app(['connectors', '--router', routers.http, '--proxy', 'none'], environment())).code).toBe(8);
+  const wrong = { ...environment('wrong'), RELAY_PROXY: urlOf(PASSWORD) };
+  expect((await app(['connectors', '--router', routers.http], wrong)).code).toBe(0);
+});
+
+test.each(['http', 'https'] as const)(
+  'exit 6 where the proxy of %s does not take the password, which stays unsaid',
+  async (scheme) => {
+    const { code, stderr } = await app(['connectors', '--router', routers[scheme]], environment('wr0ng'));
+    expect(code).toBe(6);
+    expect(stderr).toContain(`http://${network.proxyAddress}:${PROXY_PORT}`);
+    expect(stderr).not.toMatch(/wr0ng/);
+    await using connector = startConnector(routers[scheme], 'auto', environment('wr0ng'));
+    const line = await connector.logged((each) => JSON.stringify(each).includes('(HTTP 40'));
+    expect(JSON.stringify(line)).toContain(`the proxy http://${network.proxyAddress}:${PROXY_PORT}`);
+    expect(JSON.stringify(connector.log)).not.toMatch(/wr0ng/);
+  },
+);
+
+test('exit 8 where the proxy is not there, naming it', async () => {
+  const env = { HTTPS_PROXY: `http://user:s3cret@${network.proxyAddress}:9` };
+  const { code, stderr } = await app(['connectors', '--router', routers.https], env);
+  expect(code).toBe(8);
+  expect(stderr).toContain(`the proxy http://${network.proxyAddress}:9 cannot be reached`);
+  expect(stderr).not.toMatch(/s3cret/);
+});
+
+test('falls back to Server-Sent Events where the proxy opens no tunnel to a plain port, and websocket says why', async () => {
+  const env = { RELAY_PROXY: urlOf(PASSWORD, STRICT_PORT) };
+  await using connector = startConnector(routers.http, 'auto', env);
+  expect(await connector.logged(({ msg }) => msg === 'connected to router')).toMatchObject({ link: 'sse' });
+  await using strict = startConnector(routers.http, 'websocket', env);
+  const line = await strict.logged((each) => JSON.stringify(each).includes('(HTTP 403)'));
+  expect(JSON.stringify(line)).toContain(
+    `the proxy http://${network.proxyAddress}:${STRICT_PORT} allows no connection to ${new URL(routers.http).host}`,
+  );
+});
+
+test('exit 6 where the proxy opens no tunnel to a port of TLS', async () => {
+  const { code, stderr } = await app(['connectors', '--router', routers.https], {
+    RELAY_PROXY: urlOf(PASSWORD, STRICT_PORT),
+  });
+  expect(code).toBe(6);
+  expect(stderr).toMatch(/allows no connection/);
+});
