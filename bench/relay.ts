@@ -39,6 +39,8 @@ export async function startRouter(
   return { ...running, url: `${isTls ? 'https' : 'http'}://${host}:${chosen}` };
 }
 
+const isConnected = (output: string): boolean => output.includes('connected to router');
+
 export interface ConnectorOptions extends StartOptions {
   readonly dataDir: string;
   readonly args?: readonly string[];
@@ -51,8 +53,7 @@ export async function startConnector(
   { dataDir, args = [], ...options }: ConnectorOptions,
 ): Promise<Running> {
   const own = ['--router', url, '--mac', MAC, '--data-dir', dataDir, '--log-format', 'json'];
-  const isReady = (output: string): boolean => output.includes('connected to router');
-  return processes.start([...RELAY, 'connector', ...own, ...args], isReady, options);
+  return processes.start([...RELAY, 'connector', ...own, ...args], isConnected, options);
 }
 
 /** A router, a connector behind it, and both their processes. */

@@ -8,10 +8,12 @@ import { describeMachine } from './machine.ts';
 import { Processes, removeAtEnd, stopAllOnSignals } from './processes.ts';
 import { formatMachine, formatTable, type Report, writeReport } from './report.ts';
 import type { Line, Scenario } from './scenario.ts';
+import { firstByte } from './scenarios/first-byte.ts';
 import { near } from './scenarios/near.ts';
+import { small } from './scenarios/small.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-const SCENARIOS: readonly Scenario[] = [near];
+const SCENARIOS: readonly Scenario[] = [near, firstByte, small];
 
 const USAGE = `node bench/run.ts [SCENARIO …] [options]
 
