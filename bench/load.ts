@@ -105,7 +105,7 @@ class Client {
         this.#head = Buffer.from(this.#head);
         return;
       }
-      this.#left = this.#readLength(this.#head.latin1Slice(0, end + 2));
+      this.#left = this.#readLength(this.#head.toString('latin1', 0, end + 2));
       rest = this.#head.subarray(end + HEAD_END.length);
       this.#head = Buffer.alloc(0);
     }

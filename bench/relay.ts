@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findFreePort } from '../test/support/nginx.ts';
+import type { Certificate } from './nginx.ts';
 import type { Processes, Running, StartOptions } from './processes.ts';
 
 /** What users run. */
@@ -15,7 +16,7 @@ export interface Router extends Running {
 }
 
 export interface RouterOptions extends StartOptions {
-  /** Holds its state, and `router.log`, where its log goes as it would by default. */
+  /** Holds its state. */
   readonly directory: string;
   readonly host?: string;
   /** Default a free one. */
@@ -62,17 +63,43 @@ export interface Pair {
   readonly pids: readonly number[];
   /** Where a dataset is as a resource of HTTP. */
   urlOf(name: string): string;
+  /** Ends both, before the scenario is over. */
+  stop(): Promise<void>;
+}
+
+export interface PairOptions {
+  readonly directory: string;
+  readonly dataDir: string;
+  readonly routerArgs?: readonly string[];
+  readonly routerEnv?: NodeJS.ProcessEnv;
+  readonly connectorArgs?: readonly string[];
+  /** Encrypts both legs. */
+  readonly tls?: Certificate;
 }
 
 /** Starts a router and a connector that offers `dataDir`, both at their defaults but for what is given. */
 export async function startPair(
   processes: Processes,
-  options: { readonly directory: string; readonly dataDir: string; readonly connectorArgs?: readonly string[] },
+  { directory, dataDir, routerArgs = [], routerEnv = {}, connectorArgs = [], tls }: PairOptions,
 ): Promise<Pair> {
-  const router = await startRouter(processes, options);
-  const { dataDir, connectorArgs = [] } = options;
-  const connector = await startConnector(processes, router, { dataDir, args: connectorArgs });
-  return { router, pids: [router.pid, connector.pid], urlOf: (name) => datasetUrl(router, name) };
+  const certificate = tls === undefined ? [] : ['--tls-cert', tls.cert, '--tls-key', tls.key];
+  const trust = tls === undefined ? [] : ['--ca', tls.cert];
+  const router = await startRouter(processes, {
+    directory,
+    isTls: tls !== undefined,
+    args: [...certificate, ...routerArgs],
+    env: routerEnv,
+  });
+  const connector = await startConnector(processes, router, { dataDir, args: [...trust, ...connectorArgs] });
+  return {
+    router,
+    pids: [router.pid, connector.pid],
+    urlOf: (name) => datasetUrl(router, name),
+    stop: async () => {
+      await processes.stop(connector);
+      await processes.stop(router);
+    },
+  };
 }
 
 /** Where a dataset of the node is as a resource of HTTP. */

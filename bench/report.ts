@@ -32,13 +32,13 @@ export function judge({ relay, rival, target }: Pick<Line, 'relay' | 'rival' | '
   const own = relay.length === 0 ? undefined : median(relay);
   const other = rival === undefined || rival.figures.length === 0 ? undefined : median(rival.figures);
   const ratio = own === undefined || other === undefined ? undefined : own / other;
-  const judged = target.of === 'ratio' ? ratio : own;
-  const { atLeast = Number.NEGATIVE_INFINITY, atMost = Number.POSITIVE_INFINITY } = target;
+  const judged = target?.of === 'ratio' ? ratio : own;
+  const { atLeast = Number.NEGATIVE_INFINITY, atMost = Number.POSITIVE_INFINITY } = target ?? {};
   return {
     relay: own,
     rival: other,
     ratio,
-    isMet: judged === undefined ? undefined : judged >= atLeast && judged <= atMost,
+    isMet: target === undefined || judged === undefined ? undefined : judged >= atLeast && judged <= atMost,
   };
 }
 
@@ -69,6 +69,7 @@ function formatRow(line: Line): string[] {
 }
 
 function formatTarget({ target, unit }: Line): string {
+  if (target === undefined) return '';
   const suffix = target.of === 'ratio' ? ' ×' : ` ${unit}`;
   const atLeast = target.atLeast === undefined ? [] : [`≥ ${formatNumber(target.atLeast)}${suffix}`];
   const atMost = target.atMost === undefined ? [] : [`≤ ${formatNumber(target.atMost)}${suffix}`];

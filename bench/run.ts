@@ -8,12 +8,17 @@ import { describeMachine } from './machine.ts';
 import { Processes, removeAtEnd, stopAllOnSignals } from './processes.ts';
 import { formatMachine, formatTable, type Report, writeReport } from './report.ts';
 import type { Line, Scenario } from './scenario.ts';
+import { buffering } from './scenarios/buffering.ts';
 import { firstByte } from './scenarios/first-byte.ts';
+import { memory } from './scenarios/memory.ts';
 import { near } from './scenarios/near.ts';
 import { small } from './scenarios/small.ts';
+import { start } from './scenarios/start.ts';
+import { tls } from './scenarios/tls.ts';
+import { verified } from './scenarios/verified.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-const SCENARIOS: readonly Scenario[] = [near, firstByte, small];
+const SCENARIOS: readonly Scenario[] = [near, firstByte, small, memory, tls, verified, buffering, start];
 
 const USAGE = `node bench/run.ts [SCENARIO …] [options]
 

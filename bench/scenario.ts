@@ -34,7 +34,8 @@ export interface Rival {
 export interface Line {
   readonly name: string;
   readonly unit: string;
-  readonly target: Target;
+  /** Without one it is there to be looked at. */
+  readonly target?: Target;
   /** A figure for each run. None where it could not be measured; `missing` says why. */
   readonly relay: readonly number[];
   readonly missing?: string;
