@@ -20,6 +20,8 @@ export interface StartOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** The signal that ends it. Default SIGKILL: nothing that is measured here has anything to save. */
   readonly endSignal?: NodeJS.Signals;
+  /** How long it may take to get ready. Default 30 s. */
+  readonly timeoutMs?: number;
   /** Keeps standard input open, for programs that run until it ends. */
   readonly holdsInput?: boolean;
 }
@@ -96,7 +98,7 @@ export class Processes implements AsyncDisposable {
   async start(
     command: readonly string[],
     isReady: (output: string) => boolean | Promise<boolean>,
-    { endSignal = 'SIGKILL', holdsInput = false, ...options }: StartOptions = {},
+    { endSignal = 'SIGKILL', holdsInput = false, timeoutMs = READY_TIMEOUT_MS, ...options }: StartOptions = {},
   ): Promise<Running> {
     const file = join(this.#directory, `output-${++this.#count}`);
     const output = openSync(file, 'w');
@@ -109,7 +111,7 @@ export class Processes implements AsyncDisposable {
     child.once('exit', (code, signal) => {
       if (!this.#stopping.has(child)) this.#fail(describe(`ended by itself (${signal ?? code})`));
     });
-    const deadline = performance.now() + READY_TIMEOUT_MS;
+    const deadline = performance.now() + timeoutMs;
     while (!(await Promise.race([isReady(readOutput()), this.failed]))) {
       if (performance.now() > deadline) throw describe('is not ready in time');
       await Promise.race([sleep(LOOK_MS), this.failed]);

@@ -1,8 +1,8 @@
-import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Load, LoadFigures } from './load.ts';
 import type { Processes } from './processes.ts';
 
-const PROGRAM = join(import.meta.dirname, 'load.ts');
+const PROGRAM = fileURLToPath(import.meta.resolve('./load.ts'));
 
 /** Runs the load generator as a process of its own. @param url of one path; `paths` are in place of it where they are given. */
 export async function runLoad(

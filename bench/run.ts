@@ -10,15 +10,30 @@ import { formatMachine, formatTable, type Report, writeReport } from './report.t
 import type { Line, Scenario } from './scenario.ts';
 import { buffering } from './scenarios/buffering.ts';
 import { firstByte } from './scenarios/first-byte.ts';
+import { idle } from './scenarios/idle.ts';
+import { many } from './scenarios/many.ts';
 import { memory } from './scenarios/memory.ts';
 import { near } from './scenarios/near.ts';
+import { offload } from './scenarios/offload.ts';
 import { small } from './scenarios/small.ts';
 import { start } from './scenarios/start.ts';
 import { tls } from './scenarios/tls.ts';
 import { verified } from './scenarios/verified.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-const SCENARIOS: readonly Scenario[] = [near, firstByte, small, memory, tls, verified, buffering, start];
+const SCENARIOS: readonly Scenario[] = [
+  near,
+  firstByte,
+  small,
+  memory,
+  tls,
+  verified,
+  buffering,
+  start,
+  many,
+  idle,
+  offload,
+];
 
 const USAGE = `node bench/run.ts [SCENARIO …] [options]
 

@@ -13,7 +13,7 @@ export interface Bench {
   /** The program that makes a far network. */
   readonly farProgram: string;
   /** Says on standard error what is happening. */
-  say(text: string): void;
+  readonly say: (text: string) => void;
 }
 
 /** What a line is held to: the ratio of relay to its rival, or relay's own figure. */
