@@ -28,7 +28,7 @@ export interface Report {
 const HEAD = ['line', 'target', 'relay', 'rival', 'ratio', 'met'];
 
 /** Compares a line with its target. */
-export function judge({ relay, rival, target }: Pick<Line, 'relay' | 'rival' | 'target'>): Result {
+function judge({ relay, rival, target }: Pick<Line, 'relay' | 'rival' | 'target'>): Result {
   const own = relay.length === 0 ? undefined : median(relay);
   const other = rival === undefined || rival.figures.length === 0 ? undefined : median(rival.figures);
   const ratio = own === undefined || other === undefined ? undefined : own / other;

@@ -9,6 +9,7 @@ import { Processes, removeAtEnd, stopAllOnSignals } from './processes.ts';
 import { formatMachine, formatTable, type Report, writeReport } from './report.ts';
 import type { Line, Scenario } from './scenario.ts';
 import { buffering } from './scenarios/buffering.ts';
+import { far } from './scenarios/far.ts';
 import { firstByte } from './scenarios/first-byte.ts';
 import { idle } from './scenarios/idle.ts';
 import { many } from './scenarios/many.ts';
@@ -17,6 +18,7 @@ import { near } from './scenarios/near.ts';
 import { offload } from './scenarios/offload.ts';
 import { small } from './scenarios/small.ts';
 import { start } from './scenarios/start.ts';
+import { thin } from './scenarios/thin.ts';
 import { tls } from './scenarios/tls.ts';
 import { verified } from './scenarios/verified.ts';
 
@@ -33,6 +35,8 @@ const SCENARIOS: readonly Scenario[] = [
   many,
   idle,
   offload,
+  far,
+  thin,
 ];
 
 const USAGE = `node bench/run.ts [SCENARIO …] [options]
