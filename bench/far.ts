@@ -31,7 +31,7 @@ export const ROUND_TRIP_MS = 80;
 
 /** Why there can be no far network here. @returns undefined where there can. */
 export function whyNotFar(program: string): string | undefined {
-  if (!isExecutable(program)) return `no program that makes a far network (--far; ${program} is none)`;
+  if (!isExecutable(program)) return 'no program that makes a far network (--far)';
   if (process.getuid?.() !== 0) return 'a far network needs root';
   if (findProgram('ip') === undefined) return 'a far network needs iproute2';
   return undefined;

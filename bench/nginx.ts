@@ -38,6 +38,7 @@ export async function startNginxPair(
 /** An nginx that takes connections at `address`. */
 export interface Nginx extends Running {
   readonly address: string;
+  readonly port: number;
 }
 
 interface NginxOptions {
@@ -66,7 +67,7 @@ export async function startNginx(
   const upstream = 'proxy' in job ? `upstream site { server ${job.proxy}; keepalive 64; }` : '';
   await writeFile(config, makeConfig(own, `${host}:${port}`, upstream, location, tls));
   const running = await processes.start([program, '-c', config, '-p', own, '-e', 'stderr'], isReady, { through });
-  return { ...running, address: `${host}:${port}` };
+  return { ...running, address: `${host}:${port}`, port };
 }
 
 /** The sockets are open by the time it says by what method it waits for events. */

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -151,7 +151,13 @@ function build(): void {
 
 /** A directory in memory, so that no disk is measured; also for the temporary files of the servers. */
 function makeDirectory(): string {
-  const directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'relay-bench-'));
+  const parent = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+  // What a run left that was killed, since it is memory.
+  for (const name of readdirSync(parent)) {
+    const pid = /^relay-bench-(\d+)-/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) rmSync(join(parent, name), { recursive: true, force: true });
+  }
+  const directory = mkdtempSync(join(parent, `relay-bench-${process.pid}-`));
   removeAtEnd(directory);
   process.env['TMPDIR'] = directory;
   return directory;

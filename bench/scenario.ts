@@ -50,4 +50,4 @@ export interface Scenario {
 
 /** nginx as the rival. @param nginx undefined where it is not installed. */
 export const nginxRival = (nginx: object | undefined, figures: readonly number[]): Rival =>
-  nginx === undefined ? { name: 'nginx', figures: [], missing: 'is not installed' } : { name: 'nginx', figures };
+  nginx === undefined ? { name: 'nginx', figures: [], missing: 'not installed' } : { name: 'nginx', figures };

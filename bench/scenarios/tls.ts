@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { makeCertificate } from '../../test/support/certificates.ts';
 import { GIB, makeRandom, MIB } from '../data.ts';
 import { alternate, cpuPerGib, getOnce, withCpu } from '../measure.ts';
-import { startNginxPair } from '../nginx.ts';
+import { startFrp } from '../frp.ts';
+import { startNginx, startNginxPair } from '../nginx.ts';
 import { findProgram } from '../programs.ts';
 import { startPair } from '../relay.ts';
 import { type Line, nginxRival, type Scenario } from '../scenario.ts';
@@ -40,6 +41,13 @@ export const tls: Scenario = {
         rival.map((figures) => figures.cpu),
       ),
     };
+    const site = await startNginx(processes, directory, { serve: dataDir });
+    const frp = site && (await startFrp(processes, directory, site));
+    const besideFrp = await alternate(
+      runs,
+      async () => (await measure(pair.urlOf(file.name), [])).rate,
+      frp === undefined ? undefined : async () => (await measure(`${frp}/${file.name}`, [])).rate,
+    );
     return [
       {
         ...rate,
@@ -50,6 +58,17 @@ export const tls: Scenario = {
         ),
       },
       cpu,
+      {
+        name: 'tls: rate, beside frp at its defaults',
+        unit: 'MB/s',
+        target: { of: 'ratio', atLeast: 2 },
+        relay: besideFrp.relay,
+        rival: {
+          name: 'frp',
+          figures: besideFrp.rival,
+          ...(frp === undefined && { missing: site === undefined ? 'nginx is not installed' : 'not installed' }),
+        },
+      },
     ];
   },
 };
