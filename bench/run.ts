@@ -120,10 +120,11 @@ async function main(): Promise<void> {
       process.exitCode = 1;
     }
   }
-  const report: Report = { date: new Date().toISOString(), machine, ...options, lines, failures };
+  const { runs, isQuick } = options;
+  const report: Report = { date: new Date().toISOString(), machine, runs, isQuick, lines, failures };
   process.stdout.write(`${formatMachine(machine)}\n\n${formatTable(lines)}\n`);
   for (const [name, reason] of Object.entries(failures)) process.stdout.write(`${name} failed: ${reason}\n`);
-  if (options.isQuick) process.stdout.write('Small sizes (--quick): no figures to compare with the targets.\n');
+  if (isQuick) process.stdout.write('Small sizes (--quick): no figures to compare with the targets.\n');
   say(`written to ${await writeReport(json, report)}`);
 }
 
