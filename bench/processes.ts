@@ -79,6 +79,7 @@ export class Processes implements AsyncDisposable {
   readonly #children = new Map<ChildProcess, NodeJS.Signals>();
   readonly #stopping = new WeakSet<ChildProcess>();
   #count = 0;
+  #isOver = false;
 
   /** @param directory where they run and where what they say is kept: no `.env` of the user's is read. */
   constructor(directory: string) {
@@ -157,6 +158,7 @@ export class Processes implements AsyncDisposable {
 
   /** Ends all that still run, the last one first. */
   async stopAll(): Promise<void> {
+    this.#isOver = true;
     open.delete(this);
     for (const child of [...this.#children.keys()].toReversed()) await this.stop({ child });
   }
@@ -171,6 +173,8 @@ export class Processes implements AsyncDisposable {
     endSignal: NodeJS.Signals,
     { through = [], env = {} }: Pick<StartOptions, 'through' | 'env'>,
   ): ChildProcess {
+    // A scenario that another process's end cut short may not have noticed yet.
+    if (this.#isOver) throw new Error('the scenario is over');
     // The kernel ends it when this process is killed and can stop nothing any more.
     const setpriv = findProgram('setpriv');
     const guard = setpriv === undefined ? [] : [setpriv, '--pdeathsig', endSignal.replace('SIG', '')];
