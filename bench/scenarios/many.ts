@@ -1,0 +1,66 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { GIB, KIB, makeRandom, makeSparse } from '../data.ts';
+import { alternate } from '../measure.ts';
+import { startNginxPair } from '../nginx.ts';
+import type { Processes } from '../processes.ts';
+import { startPair } from '../relay.ts';
+import { runLoad } from '../run-load.ts';
+import { type Line, nginxRival, type Scenario } from '../scenario.ts';
+
+const TRANSFERS = 50;
+/** More than all transfers, so that a small request waits for none of them to end. */
+const MAX_CONCURRENT = 64;
+/** Until the transfers have spread over the machine. */
+const SETTLE_MS = 1000;
+
+/** How long a small request takes while large transfers run. */
+export const many: Scenario = {
+  name: 'many',
+  async run({ runs, isQuick, directory, processes }) {
+    const dataDir = join(directory, 'data');
+    await mkdir(dataDir);
+    const whole = await makeRandom(dataDir, 'small.bin', KIB);
+    // Longer than it is measured, whatever the rate.
+    const large = await makeSparse(dataDir, 'large.bin', 100 * GIB);
+    const nginx = await startNginxPair(processes, directory, dataDir);
+    const load = { bytes: KIB, clients: 1, warmUpMs: 200, ms: isQuick ? 2000 : 10_000 };
+    const measure = async (small: string, big: string): Promise<number> => {
+      const transfers = await startTransfers(processes, directory, big);
+      const { p99Ms } = await runLoad(processes, small, load);
+      await processes.stop(transfers);
+      return p99Ms;
+    };
+    const lines: Line[] = [];
+    for (const connectorArgs of [[], ['--max-concurrent', String(MAX_CONCURRENT)]]) {
+      const own = join(directory, `relay-${connectorArgs.length}`);
+      await mkdir(own);
+      const pair = await startPair(processes, { directory: own, dataDir, connectorArgs });
+      const { relay, rival } = await alternate(
+        runs,
+        () => measure(pair.urlOf(whole.name), pair.urlOf(large.name)),
+        nginx && (() => measure(`${nginx.url}/${whole.name}`, `${nginx.url}/${large.name}`)),
+      );
+      await pair.stop();
+      lines.push({
+        name: ['many: 1 KiB beside 50 transfers, p99', ...connectorArgs].join(' '),
+        unit: 'ms',
+        target: { of: 'relay', atMost: 20 },
+        relay,
+        rival: nginxRival(nginx, rival),
+      });
+    }
+    return lines;
+  },
+};
+
+/** Begins transfers that run until they are stopped. */
+async function startTransfers(processes: Processes, directory: string, url: string) {
+  const file = join(directory, 'transfers.curl');
+  await writeFile(file, `url = "${url}"\noutput = "/dev/null"\n`.repeat(TRANSFERS));
+  const curl = ['curl', '-sS', '--parallel', '--parallel-immediate', '--parallel-max', String(TRANSFERS), '-K', file];
+  const running = await processes.start(curl, () => true);
+  await sleep(SETTLE_MS);
+  return running;
+}
