@@ -123,14 +123,17 @@ export class FaultyLine implements AsyncDisposable {
   }
 
   /** @internal Counts bytes that are about to pass, and says which of them a fault befalls. */
-  take(connection: Connection, direction: Direction, length: number): { at: number; fault: LineFault } | undefined {
+  take(connection: Connection, direction: Direction, bytes: Buffer): { at: number; fault: LineFault } | undefined {
+    const { length } = bytes;
     const key = `${connection.traffic} ${direction}`;
     const before = this.#passed.get(key) ?? 0;
     this.#passed.set(key, before + length);
     for (const wake of this.#watchers) wake();
     const fault = this.#armed;
     if (fault === undefined || fault.traffic !== connection.traffic || fault.direction !== direction) return undefined;
-    const at = fault.from + fault.afterBytes - before;
+    // A bit of a head may make it a whole other request.
+    const least = fault.kind === 'flip' ? findBody(bytes) : 0;
+    const at = Math.max(least, fault.from + fault.afterBytes - before);
     if (at >= length) return undefined;
     this.#armed = undefined;
     this.#hasStruck = true;
@@ -138,7 +141,7 @@ export class FaultyLine implements AsyncDisposable {
       this.#outage = { kind: fault.kind, until: Date.now() + fault.outageMs };
       for (const other of this.#connections) if (other !== connection) other.suffer(fault);
     }
-    return { at: Math.max(0, at), fault };
+    return { at, fault };
   }
 
   /** @internal Whether requests are written down, to be said once more. */
@@ -156,7 +159,8 @@ export class FaultyLine implements AsyncDisposable {
     this.#connections.add(connection);
     const outage = this.#outage;
     if (outage === undefined || Date.now() >= outage.until) return;
-    if (outage.kind === 'black-hole' || outage.kind === 'trickle') connection.blacken();
+    // A network that swallows packets swallows the first ones too, which are sent again until they get through.
+    if (outage.kind === 'black-hole' || outage.kind === 'trickle') connection.hold(outage.until - Date.now());
     else connection.reset();
   }
 }
@@ -171,6 +175,7 @@ class Connection {
   readonly #far: Socket;
   readonly #targetPort: number;
   #isBlack = false;
+  #held: Promise<void> | undefined;
   #isOver = false;
   #trickleUntil = 0;
   #recording: Recording | undefined;
@@ -189,6 +194,11 @@ class Connection {
   reset(): void {
     this.#isOver = true;
     for (const socket of [this.#near, this.#far]) if (!socket.destroyed) socket.resetAndDestroy();
+  }
+
+  /** Nothing passes yet. */
+  hold(ms: number): void {
+    this.#held = pause(ms, this.#line.healing);
   }
 
   /** Nothing passes any more. */
@@ -236,8 +246,9 @@ class Connection {
   }
 
   async #forward(bytes: Buffer, to: Socket, direction: Direction): Promise<void> {
+    await this.#held;
     if (direction === 'up') this.#read(bytes);
-    const hit = this.#isBlack || this.#isOver ? undefined : this.#line.take(this, direction, bytes.length);
+    const hit = this.#isBlack || this.#isOver ? undefined : this.#line.take(this, direction, bytes);
     if (hit !== undefined) await this.#strike(hit.fault, hit.at, bytes, to);
     else await this.#write(bytes, to);
   }
@@ -342,6 +353,14 @@ class Recording {
     }
     return undefined;
   }
+}
+
+/** Where the body begins in what may begin with a head. */
+function findBody(bytes: Buffer): number {
+  const text = bytes.toString('latin1', 0, 16_384);
+  if (!/^(?:[A-Z]+ \S+ )?HTTP\/1\.[01][ \r]/.test(text)) return 0;
+  const end = text.indexOf('\r\n\r\n');
+  return end < 0 ? bytes.length : end + 4;
 }
 
 /** Waits, but no longer than until the signal fires. */
