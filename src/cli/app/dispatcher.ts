@@ -9,19 +9,17 @@ export interface Connections {
   close(): Promise<void>;
 }
 
-/** A body that stands still for this long is taken for lost, in milliseconds; a router notices a silent node earlier. */
-const SILENCE_MS = 100_000;
-
 /**
  * Opens connections as the surroundings ask for: through `HTTP_PROXY` and its like, and trusting certificates beside the
  * well-known ones. How long a response may take to begin is the router's to limit, or `--timeout`'s.
  * @param ca certificates in PEM form.
+ * @param stallMs how long a body may stand still before it is taken for lost; a router notices a silent node earlier.
  */
-export function openConnections(ca: string | undefined): Connections {
+export function openConnections(ca: string | undefined, stallMs: number): Connections {
   const tls = ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] };
   const dispatcher = new EnvHttpProxyAgent({
     headersTimeout: 0,
-    bodyTimeout: SILENCE_MS,
+    bodyTimeout: stallMs,
     connect: tls,
     requestTls: tls,
     proxyTls: tls,

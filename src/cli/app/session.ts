@@ -57,7 +57,7 @@ export async function runSession(
   const { values: config, sources, warnings } = resolveConfig('app', flagsOf(args), io.surroundings);
   const ca = readCertificates(config.ca);
   const token = tokenSource({ text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] })?.();
-  const connections = openConnections(ca);
+  const connections = openConnections(ca, config.stallTimeoutMs);
   const stop = new AbortController();
   const twice = Promise.withResolvers<never>();
   const onSignal = (): void => {
@@ -73,6 +73,7 @@ export async function runSession(
       fetch: connections.fetch,
       token,
       allowHttp: config.allowHttp,
+      stallTimeoutMs: config.stallTimeoutMs,
       userAgent: `relay/${version}`,
       traceparent: config.traceparent,
     });
