@@ -48,7 +48,7 @@ export const targetOf = ({ outDir, dataset }: Pick<Subject, 'outDir' | 'dataset'
 function startRelayApp(subject: Subject): Fetching {
   const { pattern, app, router, mac, dataset, outDir, waits } = subject;
   const target = targetOf(subject);
-  const options = ['--router', router, '--verify', '--timeout', `${DEADLINE_MS}ms`];
+  const options = ['--router', router, '--verify', '--stall-timeout', '3s', '--timeout', `${DEADLINE_MS}ms`];
   if (waits) options.push('--wait', '10s');
   if (app === 'file') options.push('-o', target);
   const { child, result } = startRelay(['app', COMMANDS[pattern], ...options, mac, dataset], { cwd: outDir });

@@ -4,13 +4,13 @@ export type Pattern = 'A' | 'B' | 'C';
 export type LinkKind = 'websocket' | 'sse';
 
 /** Where the fault is: on one of five legs, or in a process. */
-export type Leg = 'link' | 'data' | 'app' | 'node-store' | 'app-store' | 'process';
+type Leg = 'link' | 'data' | 'app' | 'node-store' | 'app-store' | 'process';
 
 /** A process that something happens to. */
 export type Victim = 'router' | 'connector' | 'app' | 'store';
 
 /** What happens to it: SIGKILL and a new start, SIGSTOP for 5 s, SIGTERM and a new start. */
-export type ProcessFaultKind = 'kill' | 'stop' | 'restart';
+type ProcessFaultKind = 'kill' | 'stop' | 'restart';
 
 export type FaultKind = LineFaultKind | `${ProcessFaultKind} ${Victim}`;
 

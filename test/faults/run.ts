@@ -12,6 +12,7 @@ import { type Holdings, readHoldings, type Site } from './site.ts';
 /**
  * What came of a run.
  *
+ * - `spared`: the file is right, and was there before the fault could happen.
  * - `unharmed`: the file is right, and nothing had to be done for that.
  * - `resumed`: it is right, and the transfer went on where the fault had broken it off.
  * - `repeated`: it is right, and was asked for again as a whole.
@@ -19,7 +20,7 @@ import { type Holdings, readHoldings, type Site } from './site.ts';
  * - `wrong`: anything else, such as another file or something that was left behind.
  * - `hung`: something did not end, or did not come back.
  */
-export type Verdict = 'unharmed' | 'resumed' | 'repeated' | 'failed' | 'wrong' | 'hung';
+export type Verdict = 'spared' | 'unharmed' | 'resumed' | 'repeated' | 'failed' | 'wrong' | 'hung';
 
 export interface RunReport {
   readonly plan: Plan;
@@ -102,7 +103,7 @@ export async function runPlan(site: Site, plan: Plan): Promise<RunReport> {
     const cleared = await judge(subject, outcome, digest, fault);
     await checkAftermath(site, subject, before, fault.isAppGone);
     if (cleared !== undefined) return finish('failed', cleared);
-    return finish(rate(outcome, site.routerLog(logged), fault), '');
+    return finish(rate(outcome, site.routerLog(logged), fault), outcome.stderr.trim().replaceAll('\n', ' '));
   } catch (error) {
     if (error instanceof Complaint) return finish(error.verdict, withOutcome(error.message, outcome));
     throw error;
@@ -149,6 +150,7 @@ async function judge(subject: Subject, outcome: Outcome, digest: string, fault: 
 
 /** How a right file came about. */
 function rate(outcome: Outcome, routerLog: readonly { msg?: string }[], fault: Fault): Verdict {
+  if (!fault.hasStruck) return 'spared';
   if (fault.isAppGone || /trying again in/.test(outcome.stderr)) return 'repeated';
   const hasResumed =
     /going on after/.test(outcome.stderr) ||
@@ -197,7 +199,7 @@ async function checkAftermath(
 async function eventually(what: string, complain: () => Promise<string | undefined>): Promise<void> {
   const giveUpAt = Date.now() + SETTLE_MS;
   for (;;) {
-    const complaint = await complain().catch((error: unknown) => `${(error as Error).message}`);
+    const complaint = await complain().catch((error: unknown) => (error as Error).message);
     if (complaint === undefined) return;
     if (Date.now() > giveUpAt)
       throw new Complaint('hung', `after ${SETTLE_MS} ms it is not so that ${what}: ${complaint}`);
@@ -238,26 +240,33 @@ class Fault {
 
   /** Whether a connection that carried the dataset broke in its middle. */
   get hasBrokenBody(): boolean {
-    const { leg, fault } = this.#plan;
-    return leg !== 'process' && leg !== 'link' && this.hasStruck && !['flip', 'duplicate', 'trickle'].includes(fault);
+    const { leg, fault, sizeBytes } = this.#plan;
+    if (leg === 'process' || !this.hasStruck || ['flip', 'duplicate', 'trickle'].includes(fault)) return false;
+    return this.#spanBytes === sizeBytes;
   }
 
   /** Arms the line, before anything passes. */
   prepare(): void {
-    const { leg, fault, direction, sizeBytes, at, outageMs, trickleMs } = this.#plan;
+    const { leg, fault, direction, at, outageMs, trickleMs } = this.#plan;
     if (leg === 'process') return;
-    const isBulk = leg !== 'link' && direction === this.#bulk;
-    // A link begins with the command; what comes back on a leg of data is some hundred bytes.
-    const span = isBulk ? sizeBytes : leg === 'link' ? 300 : 200;
     this.#line.arm({
       kind: fault as LineFaultKind,
       traffic: leg === 'link' ? 'link' : 'data',
       direction,
-      // Not in the head, where a bit more or less may mean a whole other request.
-      afterBytes: fault === 'flip' ? Math.min(sizeBytes - 1, 2000 + Math.floor(at * sizeBytes)) : Math.floor(at * span),
+      afterBytes: Math.floor(at * this.#spanBytes),
       outageMs: fault === 'flip' || fault === 'duplicate' ? 0 : outageMs,
       trickleMs,
     });
+  }
+
+  /** About how many bytes pass in the direction of the fault. */
+  get #spanBytes(): number {
+    const { pattern, leg, direction, sizeBytes } = this.#plan;
+    // A link begins with the command.
+    if (leg === 'link') return 300;
+    const carriesDataset = pattern !== 'C' || leg === 'node-store' || leg === 'app-store';
+    if (carriesDataset && direction === this.#bulk) return sizeBytes;
+    return carriesDataset ? 200 : 2000;
   }
 
   /** Waits for the moment and does what happens to a process. Resolves when that is over and all is back. */

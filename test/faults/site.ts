@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FaultyLine } from '../support/faulty-line.ts';
 import { type Minio, startMinio } from '../support/minio.ts';
@@ -9,8 +9,8 @@ import type { LinkKind, Plan } from './plan.ts';
 
 /** Everything that waits for a fault waits for short, so that a run takes seconds. */
 const ROUTER_OPTIONS = [
-  ['--first-byte-timeout', '4s'],
-  ['--silence-timeout', '2s'],
+  ['--first-byte-timeout', '5s'],
+  ['--silence-timeout', '4s'],
   ['--resume-wait', '6s'],
   ['--reconnect-wait', '4s'],
   ['--heartbeat-interval', '400ms'],
@@ -209,9 +209,4 @@ export interface Holdings {
 export async function readHoldings(pid: number): Promise<Holdings> {
   const [descriptors, { resident }] = await Promise.all([readdir(`/proc/${pid}/fd`), readMemory(pid)]);
   return { descriptors: descriptors.length, residentBytes: resident };
-}
-
-/** Whether a process is stopped by a signal, as `/proc` has it. */
-export async function isStopped(pid: number): Promise<boolean> {
-  return / T /.test(await readFile(`/proc/${pid}/stat`, 'utf8'));
 }

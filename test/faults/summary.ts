@@ -1,7 +1,7 @@
 import { FAULTS, listCells } from './plan.ts';
 import type { RunReport, Verdict } from './run.ts';
 
-const GOOD: readonly Verdict[] = ['unharmed', 'resumed', 'repeated', 'failed'];
+const GOOD: readonly Verdict[] = ['spared', 'unharmed', 'resumed', 'repeated', 'failed'];
 
 /** The matrix: a row for each pattern, link and leg, a column for each fault, and the totals below. */
 export function formatSummary(reports: readonly RunReport[]): string {
@@ -20,7 +20,7 @@ export function formatSummary(reports: readonly RunReport[]): string {
     ]);
   const count = (verdict: Verdict): number => reports.filter((report) => report.verdict === verdict).length;
   return [
-    'Each cell: unharmed / resumed / asked for again / clear error',
+    'Each cell: over before the fault / unharmed / resumed / asked for again / clear error',
     '',
     table(
       rows.filter((row) => !isOfProcess(row)),
@@ -32,7 +32,7 @@ export function formatSummary(reports: readonly RunReport[]): string {
       FAULTS.filter((fault) => fault.includes(' ')),
     ),
     '',
-    `${reports.length} runs: ${count('unharmed')} unharmed, ${count('resumed')} saved by resumption, ${count('repeated')} asked for again, ` +
+    `${reports.length} runs: ${count('spared')} over before the fault, ${count('unharmed')} unharmed, ${count('resumed')} saved by resumption, ${count('repeated')} asked for again, ` +
       `${count('failed')} clear errors, ${count('wrong')} WRONG, ${count('hung')} HANG`,
     `clear errors by exit code: ${countCodes(reports) || 'none'}`,
   ].join('\n');
