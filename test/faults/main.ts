@@ -23,10 +23,13 @@ const indices =
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 say(`seed ${seed}`);
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort(new Error(signal)));
 const reports = await runMatrix({
   seed,
   indices,
   lanes: Number(values.lanes),
+  signal: stop.signal,
   onReport: (report) => say(formatReport(report)),
 });
 const bad = reports.filter(isBad);

@@ -8,18 +8,22 @@ export interface MatrixOptions {
   readonly indices: readonly number[];
   /** How many sites run beside each other. */
   readonly lanes: number;
+  /** Ends all processes and what runs; `runMatrix` then rejects with its reason. */
+  readonly signal?: AbortSignal;
   /** Told of each run when it has ended. */
   readonly onReport?: (report: RunReport) => void;
 }
 
 /** Runs the plans of a seed, each lane at a site of its own, and reports on each in order of their indices. */
-export async function runMatrix({ seed, indices, lanes, onReport }: MatrixOptions): Promise<RunReport[]> {
+export async function runMatrix({ seed, indices, lanes, signal, onReport }: MatrixOptions): Promise<RunReport[]> {
   const reports: RunReport[] = [];
   let next = 0;
   const work = async (): Promise<void> => {
     let site = await Site.start();
+    const stop = (): void => void site[Symbol.asyncDispose]();
+    signal?.addEventListener('abort', stop);
     try {
-      while (next < indices.length) {
+      while (next < indices.length && signal?.aborted !== true) {
         const plan = makePlan(seed, indices[next++] as number);
         const report = await runPlan(site, plan);
         reports.push(report);
@@ -29,11 +33,18 @@ export async function runMatrix({ seed, indices, lanes, onReport }: MatrixOption
         await site[Symbol.asyncDispose]();
         site = await Site.start();
       }
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error;
     } finally {
+      signal?.removeEventListener('abort', stop);
       await site[Symbol.asyncDispose]();
     }
   };
-  await Promise.all(Array.from({ length: Math.min(lanes, indices.length) }, work));
+  const workers = Array.from({ length: Math.min(lanes, indices.length) }, work);
+  const results = await Promise.allSettled(workers);
+  signal?.throwIfAborted();
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
   return reports.toSorted((a, b) => a.plan.index - b.plan.index);
 }
 
