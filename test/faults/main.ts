@@ -31,6 +31,9 @@ const reports = await runMatrix({
   lanes: Number(values.lanes),
   signal: stop.signal,
   onReport: (report) => say(formatReport(report)),
+}).catch((error: unknown) => {
+  if (!stop.signal.aborted) throw error;
+  process.exit(130);
 });
 const bad = reports.filter(isBad);
 say(`\n${formatSummary(reports)}\nseed ${seed}`);

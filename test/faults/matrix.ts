@@ -23,7 +23,8 @@ export async function runMatrix({ seed, indices, lanes, signal, onReport }: Matr
     const stop = (): void => void site[Symbol.asyncDispose]();
     signal?.addEventListener('abort', stop);
     try {
-      while (next < indices.length && signal?.aborted !== true) {
+      while (next < indices.length) {
+        signal?.throwIfAborted();
         const plan = makePlan(seed, indices[next++] as number);
         const report = await runPlan(site, plan);
         reports.push(report);
