@@ -2,7 +2,13 @@
  * relay as a library: the app's side. Errors are RelayError, told apart by their `code`.
  * @module
  */
-export { type CallOptions, type DatasetOptions, RelayClient, type RelayClientOptions } from './client/client.ts';
+export {
+  type CallOptions,
+  type DatasetOptions,
+  type OffloadOptions,
+  RelayClient,
+  type RelayClientOptions,
+} from './client/client.ts';
 export type { Content } from './client/content.ts';
 export type { DatasetResponse } from './client/dataset-response.ts';
 export type { DatasetStat } from './client/dataset-stat.ts';

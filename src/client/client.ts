@@ -38,6 +38,12 @@ export interface DatasetOptions extends CallOptions {
   readonly onInterruption?: ((error: RelayError, offset: number) => void) | undefined;
 }
 
+/** What a request for a URL of a dataset takes. */
+export interface OffloadOptions extends PollOptions {
+  /** Have the dataset uploaded anew, though the store has it already: what is there is not what it should be. Default false. */
+  readonly fresh?: boolean | undefined;
+}
+
 /**
  * The app's side of relay: asks a router for datasets on machines that nobody can reach. It needs nothing but `fetch`.
  * Every method throws RelayError; `code` tells the cases apart and `retryable` says whether asking again may help.
@@ -118,8 +124,9 @@ export class RelayClient {
    * `expires_at`. The request is asynchronous, so no idle limit on the way ends a long upload; when the signal fires it is
    * cancelled at the router.
    */
-  async requestOffload(mac: string, dataset: string, options: PollOptions = {}): Promise<OffloadAnswer> {
-    const outcome = await this.#runAsync('datasets/request-offload', mac, dataset, options);
+  async requestOffload(mac: string, dataset: string, options: OffloadOptions = {}): Promise<OffloadAnswer> {
+    const headers = options.fresh === true ? { 'Cache-Control': 'no-cache' } : undefined;
+    const outcome = await this.#runAsync('datasets/request-offload', mac, dataset, options, headers);
     if ('response' in outcome) return this.#transport.readJson(outcome.response, offloadAnswer, options.signal);
     const end = outcome.status;
     if (end.download_url === undefined) {
@@ -175,8 +182,15 @@ export class RelayClient {
     });
   }
 
-  #runAsync(path: string, mac: string, dataset: string, options: PollOptions): Promise<Outcome> {
-    return runAsync(this.#transport, path, { mac: checkMac(mac), dataset: checkDataset(dataset) }, options);
+  #runAsync(
+    path: string,
+    mac: string,
+    dataset: string,
+    options: PollOptions,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<Outcome> {
+    const subject = { mac: checkMac(mac), dataset: checkDataset(dataset) };
+    return runAsync(this.#transport, path, subject, { ...options, ...(headers && { headers }) });
   }
 }
 

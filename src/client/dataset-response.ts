@@ -5,6 +5,7 @@ import { encodeDatasetPath } from '../protocol/dataset-name.ts';
 import { type ErrorCode, RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { type Content, readContentLength, readDigest, readTime } from './content.ts';
+import { withinDeadline } from './deadline.ts';
 import { fetchStatus, hasEnded } from './long-poll.ts';
 import { backoff, pause } from './pause.ts';
 import { requestDigest } from './request-digest.ts';
@@ -86,7 +87,9 @@ async function openRest(
 ): Promise<ReadableStream<Uint8Array> | undefined> {
   const path = `connectors/${mac}/datasets/${encodeDatasetPath(dataset)}`;
   const headers = { Range: `bytes=${offset}-`, 'If-Match': etag };
-  const response = await transport.exchange({ method: 'GET', path, headers, signal });
+  const response = await withinDeadline(transport.stallTimeoutMs, signal, (limited) =>
+    transport.exchange({ method: 'GET', path, headers, signal: limited }),
+  );
   if (response.status === 206) {
     const range = parseContentRange(response.headers.get('Content-Range') ?? '');
     if (range?.offset === offset && response.body !== null) return response.body;

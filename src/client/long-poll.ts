@@ -1,6 +1,7 @@
 import { fromProblem } from '../http/problem.ts';
 import { type RequestStatus, requestStatus } from '../protocol/app.ts';
 import { RelayError } from '../protocol/errors.ts';
+import { withinDeadline } from './deadline.ts';
 import { backoff, pause } from './pause.ts';
 import type { Transport } from './transport.ts';
 
@@ -15,9 +16,16 @@ export interface PollOptions {
   readonly unreachableMs?: number | undefined;
 }
 
+/** How to make a request that may outlive its response. */
+interface RunOptions extends PollOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 /** What an asynchronous request came to: a status (always `done`), or the response of a router that answered at once. */
 export type Outcome = { readonly status: RequestStatus } | { readonly response: Response };
 
+/** How long a router may take to answer a question that it need not wait for anybody to answer, in milliseconds. */
+const ANSWER_MS = 10_000;
 /** How long a cancellation may hold up whoever fired the signal, in milliseconds. */
 const CANCEL_MS = 2000;
 /** How often a request that the router forgot (it restarted) is made anew. */
@@ -30,8 +38,10 @@ export async function fetchStatus(
   { waitSeconds, signal }: { waitSeconds?: number | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<RequestStatus> {
   const path = `requests/${encodeURIComponent(id)}`;
-  const response = await transport.send({ method: 'GET', path, query: { wait: waitSeconds }, signal });
-  return transport.readJson(response, requestStatus, signal);
+  return withinDeadline((waitSeconds ?? 0) * 1000 + ANSWER_MS, signal, async (limited) => {
+    const response = await transport.send({ method: 'GET', path, query: { wait: waitSeconds }, signal: limited });
+    return transport.readJson(response, requestStatus, limited);
+  });
 }
 
 /** Whether nothing more will happen to the request. */
@@ -48,7 +58,7 @@ export async function runAsync(
   transport: Transport,
   path: string,
   json: unknown,
-  options: PollOptions,
+  options: RunOptions,
 ): Promise<Outcome> {
   for (let renewals = 0; ; renewals += 1) {
     try {
@@ -61,10 +71,10 @@ export async function runAsync(
   }
 }
 
-async function runOnce(transport: Transport, path: string, json: unknown, options: PollOptions): Promise<Outcome> {
+async function runOnce(transport: Transport, path: string, json: unknown, options: RunOptions): Promise<Outcome> {
   const { signal, onProgress } = options;
   signal?.throwIfAborted();
-  const begun = await begin(transport, path, json, signal);
+  const begun = await begin(transport, path, json, options);
   if ('response' in begun) return begun;
   let { status } = begun;
   const id = status.request_id;
@@ -86,7 +96,7 @@ async function begin(
   transport: Transport,
   path: string,
   json: unknown,
-  signal: AbortSignal | undefined,
+  { signal, headers: more }: RunOptions,
 ): Promise<Outcome> {
   const patience = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -95,7 +105,7 @@ async function begin(
   };
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
-    const headers = { Prefer: 'respond-async', 'Want-Repr-Digest': 'sha-256=1' };
+    const headers = { Prefer: 'respond-async', 'Want-Repr-Digest': 'sha-256=1', ...more };
     const response = await transport.send({ method: 'POST', path, json, headers, signal: patience.signal });
     if (response.status !== 202) return { response };
     return { status: await transport.readJson(response, requestStatus, patience.signal) };

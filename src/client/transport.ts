@@ -24,6 +24,8 @@ export interface TransportOptions {
   readonly traceparent?: string | undefined;
   /** Send the token over plain HTTP to other machines as well. Default false. */
   readonly allowHttp?: boolean | undefined;
+  /** How long the rest of a transfer that broke off may take to begin before it is asked for anew, in ms. Default 100,000. */
+  readonly stallTimeoutMs?: number | undefined;
 }
 
 /** One request to the router, with a path relative to its base URL. */
@@ -45,10 +47,20 @@ const MAX_SNIPPET_LENGTH = 160;
 export class Transport {
   readonly baseUrl: URL;
   readonly fetch: Fetch;
+  readonly stallTimeoutMs: number;
   readonly #headers: Readonly<Record<string, string>>;
 
   /** @throws {RelayError} usage when the base URL is none, or the token would travel in the clear. */
-  constructor({ baseUrl, fetch, token, userAgent, traceparent, allowHttp = false }: TransportOptions) {
+  constructor({
+    baseUrl,
+    fetch,
+    token,
+    userAgent,
+    traceparent,
+    allowHttp = false,
+    stallTimeoutMs = 100_000,
+  }: TransportOptions) {
+    this.stallTimeoutMs = stallTimeoutMs;
     const trace = parseTraceparent(traceparent);
     this.baseUrl = readBaseUrl(baseUrl);
     if (
@@ -157,7 +169,7 @@ export class Transport {
     const { status } = response;
     const location = response.headers.get('Location');
     const what = `${this.baseUrl} answered ${status === 0 ? 'with a redirect' : `${status} ${response.statusText}`.trim()}`;
-    if (location !== null) {
+    if (location !== null && (status === 0 || (status >= 300 && status < 400))) {
       const target = URL.canParse(location, response.url || this.baseUrl.href)
         ? new URL(location, response.url || this.baseUrl.href).href
         : location;

@@ -28,7 +28,12 @@ const JSON_ATTEMPTS = 5;
 const FIRST_PAUSE_MS = 250;
 const MAX_RETRY_AFTER_MS = 10_000;
 
-const HEARTBEAT_TIMEOUT_MS = 10_000;
+/** How long the first tries of a JSON request may be silent: a router answers it at once, unless its store makes it wait. */
+const FIRST_SILENCE_MS = 15_000;
+const SHORT_ATTEMPTS = 2;
+
+/** How long what will soon be said again may take in all. */
+const REPORT_TIMEOUT_MS = 10_000;
 
 interface RouterClientOptions {
   readonly routerUrl: URL;
@@ -100,12 +105,13 @@ export class RouterClient {
     progress: { request_id: string; bytes_done: number; total_size: number },
     signal: AbortSignal,
   ): Promise<void> {
-    await this.#postOnce('datasets/offload/progress', JSON.stringify(progress), {}, signal);
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(REPORT_TIMEOUT_MS)]);
+    await this.#postOnce('datasets/offload/progress', JSON.stringify(progress), {}, limited);
   }
 
   /** Says that an SSE link is alive, or that its connector is draining. @throws {RelayError} request_gone when the router does not know it. */
   async postHeartbeat(linkId: string, body: { event: 'draining' } | undefined, signal: AbortSignal): Promise<void> {
-    const limited = AbortSignal.any([signal, AbortSignal.timeout(HEARTBEAT_TIMEOUT_MS)]);
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(REPORT_TIMEOUT_MS)]);
     const text = body === undefined ? '' : JSON.stringify(body);
     await this.#postOnce(`connectors/${this.#options.mac}/heartbeat`, text, { [HEADER.linkId]: linkId }, limited);
   }
@@ -156,7 +162,9 @@ export class RouterClient {
     const text = typeof body === 'string' ? body : JSON.stringify(body);
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#postOnce(path, text, {}, signal);
+        // One that is said again while the first is still looked at waits for its outcome.
+        const silenceMs = attempt <= SHORT_ATTEMPTS ? FIRST_SILENCE_MS : SILENCE_MS;
+        return await this.#postOnce(path, text, {}, signal, silenceMs);
       } catch (error) {
         if (signal.aborted || attempt >= JSON_ATTEMPTS || !isWorthRepeating(error)) throw error;
         const retryAfterMs = Math.min((error.details.retry_after ?? 0) * 1000, MAX_RETRY_AFTER_MS);
@@ -165,7 +173,13 @@ export class RouterClient {
     }
   }
 
-  async #postOnce(path: string, body: string, headers: Record<string, string>, signal: AbortSignal): Promise<Reply> {
+  async #postOnce(
+    path: string,
+    body: string,
+    headers: Record<string, string>,
+    signal: AbortSignal,
+    silenceMs = SILENCE_MS,
+  ): Promise<Reply> {
     return check(
       await send(this.#options.agents, {
         method: 'POST',
@@ -179,7 +193,7 @@ export class RouterClient {
         },
         body,
         signal,
-        silenceMs: SILENCE_MS,
+        silenceMs,
       }),
     );
   }

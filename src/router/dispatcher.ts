@@ -136,6 +136,12 @@ export class Dispatcher implements RegistryListener {
         // Written to a link that is gone, and nothing came of it: maybe it was never read.
         if (exchange.options.resend === 'always' || link.hello.capabilities.has('offset')) this.#send(exchange, link);
         else if (exchange.arriving === 0) exchange.fail(lost());
+      } else if (exchange.state === 'answering' && isReplaced(exchange, link)) {
+        this.#options.logger.info(
+          { request_id: exchange.id, mac: exchange.mac },
+          'the connector is asked to begin anew',
+        );
+        this.#send(exchange, link);
       }
     }
   }
@@ -292,6 +298,15 @@ function traced(command: Command, { options: { traceparent } }: Exchange): Comma
 /** Whether two links are of one process, which says so; without that nobody knows, and it counts as another. */
 const isSameProcess = (earlier: Link | undefined, later: Link): boolean =>
   earlier === later || (later.hello.instance !== null && earlier?.hello.instance === later.hello.instance);
+
+/** Whether the process that worked on an answer which may begin anew, such as an upload to a store, has a successor. */
+const isReplaced = (exchange: Exchange, { hello }: Link): boolean =>
+  exchange.options.resend === 'always' &&
+  exchange.arriving === 0 &&
+  !exchange.hasResult &&
+  hello.instance !== null &&
+  exchange.link?.hello.instance !== null &&
+  exchange.link?.hello.instance !== hello.instance;
 
 const brokeOff = ({ mac }: Exchange): RelayError =>
   new RelayError('connector_failed', `the connector ${mac} broke off and did not come back in time`);

@@ -94,6 +94,11 @@ export class Exchange {
     return this.state === 'succeeded' || this.state === 'failed';
   }
 
+  /** Whether a JSON result has come, which may still be looked at. */
+  get hasResult(): boolean {
+    return this.#resultTaken;
+  }
+
   /** Sets the one deadline of this exchange; what it becomes is asked for when it passes. */
   setDeadline(ms: number, error: () => RelayError): void {
     clearTimeout(this.#timer);

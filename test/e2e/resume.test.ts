@@ -4,7 +4,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
-import { startConnectorProcess, startRelay, startRouterProcess } from '../support/processes.ts';
+import { FaultyLine } from '../support/faulty-line.ts';
+import { runRelay, startConnectorProcess, startRelay, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 import { SlowLine } from '../support/slow-line.ts';
 
@@ -82,6 +83,18 @@ describe.each(LINKS)('over %s', (transport) => {
       expect.objectContaining({ pattern: 'stream', code: 'ok' }),
     );
   });
+});
+
+test('a stream goes on where it was when nothing comes through between router and app any more', async () => {
+  await using site = await makeSite();
+  await using router = await startRouterProcess();
+  await using line = await FaultyLine.to(Number(new URL(router.url).port));
+  await using _connector = await startConnectorProcess(router.url, NODE, site.data);
+  line.arm({ kind: 'black-hole', traffic: 'data', direction: 'down', afterBytes: 2_000_000, outageMs: 0 });
+  const args = ['request-stream', '--router', line.url, '--verify', '--stall-timeout', '500ms', NODE, 'big.bin'];
+  const { code, stdout, stderr } = await runRelay(['app', ...args]);
+  expect([code, stderr]).toEqual([0, expect.stringMatching(/broke off.*going on after/)]);
+  expect(sha256(stdout)).toBe(sha256(site.bytes));
 });
 
 test('a stream of a dataset that changed meanwhile fails, and leaves nothing', async () => {

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { ensureMinio } from '../../scripts/minio.mjs';
 
@@ -19,6 +19,12 @@ export interface Minio extends AsyncDisposable {
   createBucket(name?: string): Promise<string>;
   /** Every key in a bucket. */
   listKeys(bucket: string): Promise<string[]>;
+  /** How many uploads in parts are neither completed nor aborted, in all buckets: MinIO lists them for one key only. */
+  countUploads(): Promise<number>;
+  /** Ends the server's process and resolves when it is gone; its data stay. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  /** Starts it again, on the same port. Resolves when it is ready. */
+  start(): Promise<void>;
 }
 
 /** Ports are given up before MinIO takes them, so that another may come first. */
@@ -42,51 +48,65 @@ async function startOnce(binary: string): Promise<Minio> {
   const accessKey = `test${randomBytes(4).toString('hex')}`;
   const secretKey = randomBytes(16).toString('hex');
   const [port, consolePort] = await findPorts();
-  const child = spawn(
-    binary,
-    // The console listens beyond loopback where it is not told otherwise, even when it is off.
-    // prettier-ignore
-    [
-      'server',
-      join(directory, 'data'),
-      '--address',
-      `127.0.0.1:${port}`,
-      '--console-address',
-      `127.0.0.1:${consolePort}`,
-      '--certs-dir',
-      join(directory, 'certs'),
-      '--quiet',
-    ],
-    {
-      env: {
-        PATH: process.env.PATH,
-        HOME: directory,
-        MINIO_ROOT_USER: accessKey,
-        MINIO_ROOT_PASSWORD: secretKey,
-        MINIO_BROWSER: 'off',
-        MINIO_UPDATE: 'off',
+  const launch = (): ChildProcess =>
+    spawn(
+      binary,
+      // The console listens beyond loopback where it is not told otherwise, even when it is off.
+      // prettier-ignore
+      [
+        'server',
+        join(directory, 'data'),
+        '--address',
+        `127.0.0.1:${port}`,
+        '--console-address',
+        `127.0.0.1:${consolePort}`,
+        '--certs-dir',
+        join(directory, 'certs'),
+        '--quiet',
+      ],
+      {
+        env: {
+          PATH: process.env.PATH,
+          HOME: directory,
+          MINIO_ROOT_USER: accessKey,
+          MINIO_ROOT_PASSWORD: secretKey,
+          MINIO_BROWSER: 'off',
+          MINIO_UPDATE: 'off',
+        },
+        stdio: ['ignore', 'pipe', 'pipe'],
       },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  );
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (text: Buffer) => {
-      output = `${output}${text.toString()}`.slice(-4096);
-    });
-  }
-  const guard = startGuard(child, directory);
+    );
   const endpoint = `http://127.0.0.1:${port}`;
-  const stop = async () => {
-    await stopProcess(guard);
-    await stopProcess(child);
+  let child: ChildProcess | undefined;
+  let guard: ChildProcess | undefined;
+  const start = async (): Promise<void> => {
+    child = launch();
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('data', (text: Buffer) => {
+        output = `${output}${text.toString()}`.slice(-4096);
+      });
+    }
+    guard = startGuard(child, directory);
+    try {
+      await waitUntilReady(child, endpoint);
+    } catch (cause) {
+      throw new Error(`MinIO did not start: ${output}`, { cause });
+    }
+  };
+  const stop = async (signal: NodeJS.Signals = 'SIGKILL'): Promise<void> => {
+    if (guard !== undefined) await stopProcess(guard);
+    if (child !== undefined) await stopProcess(child, signal);
+  };
+  const remove = async (): Promise<void> => {
+    await stop();
     await rm(directory, { recursive: true, force: true });
   };
   try {
-    await waitUntilReady(child, endpoint);
-  } catch (cause) {
-    await stop();
-    throw new Error(`MinIO did not start: ${output}`, { cause });
+    await start();
+  } catch (error) {
+    await remove();
+    throw error;
   }
   const client = new S3Client({
     endpoint,
@@ -98,7 +118,9 @@ async function startOnce(binary: string): Promise<Minio> {
     endpoint,
     accessKey,
     secretKey,
-    pid: child.pid as number,
+    get pid() {
+      return child?.pid as number;
+    },
     createBucket: async (name = `test-${randomBytes(6).toString('hex')}`) => {
       await client.send(new CreateBucketCommand({ Bucket: name }));
       return name;
@@ -107,9 +129,17 @@ async function startOnce(binary: string): Promise<Minio> {
       const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }));
       return Contents.map(({ Key }) => String(Key));
     },
+    countUploads: async () => {
+      const uploads = join(directory, 'data', '.minio.sys', 'multipart');
+      const entries = await readdir(uploads, { recursive: true, withFileTypes: true }).catch(() => []);
+      // A directory for each object, and in it one for each upload.
+      return entries.filter((entry) => entry.isDirectory() && dirname(entry.parentPath) === uploads).length;
+    },
+    stop,
+    start,
     [Symbol.asyncDispose]: async () => {
       client.destroy();
-      await stop();
+      await remove();
     },
   };
 }
@@ -161,9 +191,9 @@ async function isReady(endpoint: string): Promise<boolean> {
   return false;
 }
 
-async function stopProcess(child: ChildProcess): Promise<void> {
+async function stopProcess(child: ChildProcess, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
   const exited = once(child, 'exit');
-  child.kill('SIGKILL');
+  child.kill(signal);
   await exited;
 }

@@ -108,7 +108,7 @@ export interface RunResult {
   readonly stderr: string;
 }
 
-/** A command line of relay under way. */
+/** A command line under way. */
 export interface Running {
   readonly child: ChildProcess;
   readonly result: Promise<RunResult>;
@@ -129,11 +129,17 @@ export function startRelay(
 }
 
 /** Runs `relay ARGS` to its end. */
-export const runRelay = (...start: Parameters<typeof startRelay>): Promise<RunResult> => startRelay(...start).result;
+export const runRelay = (...words: Parameters<typeof startRelay>): Promise<RunResult> => startRelay(...words).result;
+
+/** Starts any program. Its standard output is collected. */
+export function start(program: string, args: readonly string[], options: SpawnOptions = {}): Running {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+  return { child, result: finish(child) };
+}
 
 /** Runs any program to its end. */
 export const run = (program: string, args: readonly string[], options: SpawnOptions = {}): Promise<RunResult> =>
-  finish(spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options }));
+  start(program, args, options).result;
 
 /** Resident memory of a process in bytes: now, and the most since `resetPeakMemory`. Linux only. */
 export async function readMemory(pid: number): Promise<{ resident: number; peak: number }> {

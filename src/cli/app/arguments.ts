@@ -19,7 +19,13 @@ export const COMMON_OPTIONS = [
 ] as const satisfies OptionName[];
 
 /** Options of those that transfer a dataset. */
-export const TRANSFER_OPTIONS = [...COMMON_OPTIONS, 'output', 'verify', 'progress'] as const satisfies OptionName[];
+export const TRANSFER_OPTIONS = [
+  ...COMMON_OPTIONS,
+  'output',
+  'verify',
+  'stall-timeout',
+  'progress',
+] as const satisfies OptionName[];
 
 /** Declares `<mac> <dataset>`. */
 export function addDatasetArguments<T>(yargs: Argv<T>): Argv<T & { mac: string; dataset: string }> {

@@ -12,16 +12,14 @@ export interface Connections {
   close(): Promise<void>;
 }
 
-/** A body that stands still for this long is taken for lost, in milliseconds; a router notices a silent node earlier. */
-const SILENCE_MS = 100_000;
-
 /**
  * Opens connections, through a proxy where there is one for the URL: by a tunnel what is encrypted, and a plain request by
  * handing it over whole, as curl does. How long a response may take to begin is the router's to limit, or `--timeout`'s.
+ * @param stallMs how long a body may stand still before it is taken for lost; a router notices a silent node earlier.
  */
-export function openConnections(chooseProxy: ChooseProxy, trust: Trust): Connections {
+export function openConnections(chooseProxy: ChooseProxy, trust: Trust, stallMs: number): Connections {
   const closing = new AbortController();
-  const timeouts = { headersTimeout: 0, bodyTimeout: SILENCE_MS };
+  const timeouts = { headersTimeout: 0, bodyTimeout: stallMs };
   const direct = new Agent({ ...timeouts, connect: createConnector(trust) });
   const tunnelled = new Agent({ ...timeouts, connect: createTunneller(chooseProxy, trust, closing.signal) });
   const dispatcher = direct.compose((dispatch) => (options, handler) => {

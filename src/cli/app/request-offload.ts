@@ -30,13 +30,20 @@ async function requestOffload(session: Session, mac: string, dataset: string): P
   const isAnswerAll = config.url || (config.json && !savesToo);
   const output = new Output(session);
   await output.prepare();
+  // What the store has was sent there wrong: the same object would come again and again.
+  let isSpoilt = false;
   const answer = await session.retrying(
     async () => {
-      const offloaded = await ask(session, output, mac, dataset);
+      const offloaded = await ask(session, output, mac, dataset, isSpoilt);
       if (config.verify && offloaded.digest === undefined) {
         throw new RelayError('unverified', 'the node gave no digest to verify the content by');
       }
-      if (!isAnswerAll) await download(session, output, mac, dataset, offloaded);
+      if (!isAnswerAll) {
+        await download(session, output, mac, dataset, offloaded).catch((error: unknown) => {
+          isSpoilt ||= error instanceof RelayError && error.code === 'content_mismatch';
+          throw error;
+        });
+      }
       return offloaded;
     },
     () => output.isUntouched,
@@ -52,7 +59,13 @@ async function requestOffload(session: Session, mac: string, dataset: string): P
 }
 
 /** Asks for the upload and waits for its end. */
-async function ask(session: Session, output: Output, mac: string, dataset: string): Promise<OffloadAnswer> {
+async function ask(
+  session: Session,
+  output: Output,
+  mac: string,
+  dataset: string,
+  fresh: boolean,
+): Promise<OffloadAnswer> {
   const { client, signal } = session;
   let isShown = false;
   const onProgress = ({ state, bytes_done: done, total_size: total }: RequestStatus): void => {
@@ -62,7 +75,7 @@ async function ask(session: Session, output: Output, mac: string, dataset: strin
     output.progress.update(done);
   };
   try {
-    return await client.requestOffload(mac, dataset, { signal, ...(output.showsProgress && { onProgress }) });
+    return await client.requestOffload(mac, dataset, { signal, fresh, ...(output.showsProgress && { onProgress }) });
   } finally {
     output.progress.end();
   }

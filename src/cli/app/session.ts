@@ -61,7 +61,7 @@ export async function runSession(
   const ca = readCertificates(config.ca);
   const token = tokenSource({ text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] })?.();
   const chooseProxy = createProxyChooser(readProxySettings(config.proxy, io.surroundings.env));
-  const connections = openConnections(chooseProxy, createTrust(ca));
+  const connections = openConnections(chooseProxy, createTrust(ca), config.stallTimeoutMs);
   const stop = new AbortController();
   const twice = Promise.withResolvers<never>();
   const onSignal = (): void => {
@@ -77,6 +77,7 @@ export async function runSession(
       fetch: connections.fetch,
       token,
       allowHttp: config.allowHttp,
+      stallTimeoutMs: config.stallTimeoutMs,
       userAgent: `relay/${version}`,
       traceparent: config.traceparent,
     });

@@ -50,6 +50,15 @@ export const APP_OPTIONS = {
     default: 'false',
     summary: 'Fail (exit 7) where the content cannot be verified by a digest',
   },
+  'stall-timeout': {
+    roles: ['app'],
+    kind: 'duration',
+    group: 'Transfer',
+    default: '100s',
+    min: 1,
+    placeholder: 'TIME',
+    summary: 'How long a transfer may stand still before it is taken up again; longer than a router waits for a node',
+  },
   timeout: {
     roles: ['app'],
     kind: 'duration',

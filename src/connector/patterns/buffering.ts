@@ -9,7 +9,7 @@ import { select } from './selection.ts';
 
 /**
  * Pattern A: the whole dataset in one `POST /datasets/result`, streamed from disk; in chunks and `complete` where something
- * on the way does not let that through.
+ * on the way does not let that through, or breaks it off.
  */
 export const answerBuffering: Handler<'get_dataset'> = async (command, context) => {
   const { router, dataDir, digests, passages, signal } = context;
@@ -39,13 +39,18 @@ export const answerBuffering: Handler<'get_dataset'> = async (command, context) 
     body: (write: (piece: Buffer) => Promise<void>) => readDataset(dataset, { start, end, signal, write }),
     beforeCut: context.reportFailure,
   };
-  const outcome = isShort ? await router.postData('datasets/result', post, signal) : undefined;
+  const outcome = isShort ? await router.postData('datasets/result', post, signal).catch(passOver) : undefined;
   if (outcome?.kind !== 'taken') {
     const { request_id: requestId } = command;
     if (outcome !== undefined) passages.narrow(url, length, outcome.obstacle);
-    await sendChunks({ dataset, requestId, start, end, isBegun: outcome !== undefined }, context);
+    await sendChunks({ dataset, requestId, start, end, isBegun: isShort }, context);
     const complete = { request_id: requestId, total_size: facts.size, ...(digest !== undefined && { digest }) };
     await router.postComplete(complete, signal);
   }
   return { bytes: length };
 };
+
+/** A result that broke off goes on in chunks: what arrived of it counts. */
+function passOver(error: unknown): undefined {
+  if (!(error instanceof RelayError && error.code === 'transfer_interrupted' && error.retryable)) throw error;
+}

@@ -23,6 +23,10 @@ export interface OffloadsOptions {
   readonly logger: Logger;
 }
 
+/** Whether what was kept shall not be used (RFC 9111 §5.2.1.4). */
+export const wantsFresh = ({ headers }: IncomingMessage): boolean =>
+  /(?:^|,)\s*no-cache\s*(?:,|$)/i.test(headers['cache-control'] ?? '');
+
 /** Pattern C: the connector puts the dataset into a store, and the app gets a URL to take it from there. */
 export class Offloads {
   readonly #options: OffloadsOptions | undefined;
@@ -56,8 +60,9 @@ export class Offloads {
   /**
    * Makes a dataset available for download: from an earlier upload of the same content, by joining one under way, or by a
    * new one. The record ends with the outcome; cancelling it stops the upload only when nobody else waits for it.
+   * @param fresh whether an earlier upload does not count.
    */
-  async offload(context: Context, record: RequestRecord, baseUrl: string): Promise<void> {
+  async offload(context: Context, record: RequestRecord, baseUrl: string, fresh: boolean): Promise<void> {
     try {
       if (this.#options === undefined) {
         throw new RelayError('offload_unavailable', 'this router has no store (--store none); use request-stream');
@@ -65,11 +70,12 @@ export class Offloads {
       await this.#options.ready();
       const stat = await this.#stat(context, record);
       if (record.ended) return;
-      const stored = stat?.etag === undefined ? undefined : await this.#findStored(this.#options, record, stat.etag);
+      const etag = fresh ? undefined : stat?.etag;
+      const stored = etag === undefined ? undefined : await this.#findStored(this.#options, record, etag);
       if (record.ended) return;
       const result = stored ?? (await this.#join(this.#options, context, record, stat));
-      const { size = 0, etag, digest, lastModified } = result;
-      record.progress = () => ({ bytesDone: size, totalSize: result.size, etag, digest, lastModified });
+      const { size = 0, digest, lastModified } = result;
+      record.progress = () => ({ bytesDone: size, totalSize: result.size, etag: result.etag, digest, lastModified });
       record.signUrl = (base) => this.#sign(result, record.dataset, base);
       // Handing out a first URL keeps the object while the app is on its way to it.
       await record.signUrl(baseUrl);
@@ -87,7 +93,7 @@ export class Offloads {
     response: ServerResponse,
   ): Promise<void> {
     const baseUrl = context.baseUrl.of(request);
-    await this.offload(context, record, baseUrl);
+    await this.offload(context, record, baseUrl, wantsFresh(request));
     if (record.error !== undefined) {
       sendError(request, response, record.error);
       return;

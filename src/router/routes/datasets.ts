@@ -94,6 +94,8 @@ async function select(
   dataset: DatasetName,
 ): Promise<'answered' | { part?: Part | undefined; ifMatch?: string | undefined }> {
   const { headers } = call.request;
+  if (headers.range !== undefined && context.registry.findLink(mac) === undefined)
+    await awaitConnector(context, call, mac, dataset);
   const capabilities = context.registry.findLink(mac)?.hello.capabilities;
   const range = capabilities?.has('range') === true ? headers.range : undefined;
   const ifMatch = readSingleTag(headers['if-match']);
@@ -122,6 +124,15 @@ async function select(
     });
   }
   return { ...tag, part: exact };
+}
+
+/** Waits for a connector that is away for a moment: without it nobody knows whether it can send parts. */
+async function awaitConnector(context: Context, call: Call, mac: Mac, dataset: DatasetName): Promise<void> {
+  try {
+    await askStat(context, mac, dataset, goneSignal(call));
+  } catch (error) {
+    if (RelayError.from(error).code !== 'not_supported') throw error;
+  }
 }
 
 /** The part that a `Range` field names; the last bytes of a dataset need its size. Undefined for the whole. */

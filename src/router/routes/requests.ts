@@ -7,6 +7,7 @@ import { readRouterId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
 import { buffer } from '../patterns/buffering.ts';
 import { askDigest } from '../patterns/catalog.ts';
+import { wantsFresh } from '../patterns/offloading.ts';
 import { stream } from '../patterns/streaming.ts';
 import { sendError, sendJson } from '../reply.ts';
 import type { RequestKind, RequestRecord } from '../request-log.ts';
@@ -35,7 +36,7 @@ export const requestRoutes: Route[] = [
         record,
         call,
         wait,
-        context.offloads.offload(context, record, context.baseUrl.of(call.request)),
+        context.offloads.offload(context, record, context.baseUrl.of(call.request), wantsFresh(call.request)),
       );
   }),
   request('digest', async (context, record, call) => {

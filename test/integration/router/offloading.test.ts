@@ -42,6 +42,34 @@ describe('pattern C', () => {
     expect((await fetch(upload.download_url)).status).toBe(403);
   });
 
+  test('does not upload an unchanged dataset again, unless it is asked to', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: 'stat' });
+    const upload = async (content: string): Promise<void> => {
+      const { request_id, upload: target } = (await node.next()) as UploadCommand;
+      await put(target.url, content);
+      await node.post(RESULT, { request_id, download_url: target.download_url, size: 5 });
+    };
+    const fetchNow = async (answer: ReturnType<typeof ask>['answer']): Promise<string> => {
+      const { download_url } = (await answer).json() as { download_url: string };
+      return (await fetch(download_url)).text();
+    };
+    const first = ask(router.url, OFFLOAD).answer;
+    await answerStat(node);
+    await upload('first');
+    expect(await fetchNow(first)).toBe('first');
+    const second = ask(router.url, OFFLOAD).answer;
+    await answerStat(node);
+    expect(await fetchNow(second)).toBe('first');
+    const third = ask(router.url, OFFLOAD, undefined, { 'Cache-Control': 'no-cache' }).answer;
+    await answerStat(node);
+    await upload('third');
+    expect(await fetchNow(third)).toBe('third');
+    const fourth = ask(router.url, OFFLOAD).answer;
+    await answerStat(node);
+    expect(await fetchNow(fourth)).toBe('third');
+  });
+
   test('takes parts in any order and makes one object of them', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url, { capabilities: 'multipart, progress' });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { type AppCall, ask } from '../../support/plain-app.ts';
-import { PlainConnector } from '../../support/plain-connector.ts';
+import { MAC, PlainConnector } from '../../support/plain-connector.ts';
 import { startRouter } from '../../support/router.ts';
 
 const CAPABILITIES = 'binary, offset, range, digest';
@@ -28,6 +28,10 @@ async function breakOff(
   request.destroy();
   await reply.catch(() => {});
   return { id, app };
+}
+
+async function stateOf(url: string): Promise<string> {
+  return ((await (await fetch(`${url}/connectors/${MAC}`)).json()) as { state: string }).state;
 }
 
 async function progressOf(url: string, id: string): Promise<number> {
@@ -128,6 +132,26 @@ describe('a transfer whose connector broke off', () => {
     const response = await asked;
     expect([response.status, await response.text()]).toEqual([206, 'bcde']);
   });
+});
+
+test('a part that is asked for while its connector is away comes as a part when it is back', async () => {
+  await using router = await startRouter({ reconnectWaitMs: 60_000 });
+  const capabilities = `${CAPABILITIES}, stat`;
+  await (await PlainConnector.connect(router.url, { capabilities }))[Symbol.asyncDispose]();
+  while ((await stateOf(router.url)) !== 'offline');
+  const headers = { Range: 'bytes=3-', 'If-Match': '"x"' };
+  const answer = fetch(`${router.url}/connectors/${MAC}/datasets/a.csv`, { headers });
+  while (!/^relay_pending_exchanges 1$/m.test(await (await fetch(`${router.url}/metrics`)).text()));
+  await using node = await PlainConnector.connect(router.url, { capabilities });
+  const { request_id: question } = await node.next();
+  await node.post('/datasets/result', { request_id: question, dataset: { name: 'a.csv', size: 6, etag: '"x"' } });
+  const { request_id: id, ...command } = await node.next();
+  expect(command).toMatchObject({ command: 'get_dataset_stream', offset: 3, if_match: '"x"' });
+  await node.post('/datasets/stream/init', { request_id: id, ...META });
+  await node.postBytes('/datasets/stream/chunk', id, 'def', { 'Relay-Offset': '3' });
+  await node.post('/datasets/stream/complete', { request_id: id, total_size: 6 });
+  const response = await answer;
+  expect([response.status, await response.text()]).toEqual([206, 'def']);
 });
 
 describe('a link that is lost alone', () => {

@@ -360,6 +360,22 @@ describe('an answer that has begun', () => {
     jest.advanceTimersByTime(LONG_MS - 1);
     expect(errors).toEqual([]);
   });
+
+  test('without bytes of its own begins anew where its connector was started again', () => {
+    const link = new FakeLink([], { instance: 'first' });
+    registry.connect(link);
+    const { exchange, errors } = submit('a', { silenceTimeoutMs: () => LONG_MS });
+    exchange.touch();
+    lose(link);
+    const again = new FakeLink([], { instance: 'first' });
+    registry.connect(again);
+    expect(again.sent).toEqual([]);
+    lose(again);
+    const successor = new FakeLink([], { instance: 'second' });
+    registry.connect(successor);
+    expect(idsOf(successor.sent)).toEqual(['a']);
+    expect(errors).toEqual([]);
+  });
 });
 
 describe('cancelling', () => {

@@ -343,6 +343,25 @@ describe('request-offload', () => {
     expect(relay.seen.at(-1)).toMatchObject({ method: 'DELETE', url: `/requests/${REQUEST_ID}` });
   });
 
+  test('has the dataset uploaded anew where the store gives another content than was promised', async () => {
+    let object: Buffer = Buffer.from('another thing');
+    await using relay = await serve(({ method, url, headers }, response) => {
+      if (url === '/object') {
+        response.end(object);
+        return;
+      }
+      if (method === 'POST' && headers['cache-control'] === 'no-cache') object = bytes;
+      const download = { download_url: `${relay.url}/object`, digest: digestOf(bytes) };
+      sendJson(response, 202, statusOf('done', download));
+    });
+    const path = join(directory, 'out');
+    const { code } = await runApp(['request-offload', MAC, 'a', '-o', path], { router: relay.url });
+    expect(code).toBe(0);
+    expect((await readFile(path)).equals(bytes)).toBe(true);
+    const asked = relay.seen.filter(({ method }) => method === 'POST');
+    expect(asked.map(({ headers }) => headers['cache-control'])).toEqual([undefined, 'no-cache']);
+  });
+
   test('refuses another version behind a renewed URL', async () => {
     let asked = 0;
     await using relay = await serve(({ method, url }, response) => {

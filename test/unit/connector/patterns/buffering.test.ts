@@ -93,12 +93,21 @@ describe('answering get_dataset', () => {
     expect(await failure.json()).toMatchObject({ request_id: id, error: { code: 'dataset_too_large' } });
   });
 
-  test('reports a connection that breaks', async () => {
-    await using scene = await Scene.open({ file: Buffer.alloc(32 * 1024 * 1024) });
+  test('goes on in chunks from where the router is when its connection breaks', async () => {
+    const content = randomBytes(32 * 1024 * 1024);
+    await using scene = await Scene.open({ file: content });
     const id = scene.command('get_dataset');
-    const post = await scene.router.nextPost();
-    post.request.socket.destroy();
-    const failure = await scene.router.nextPost();
-    expect(await failure.json()).toMatchObject({ request_id: id, error: { code: 'connector_failed' } });
+    (await scene.router.nextPost()).request.socket.destroy();
+    const question = await scene.router.nextPost();
+    expect([question.path, question.header('Relay-Offset')]).toEqual(['datasets/stream/chunk', '0']);
+    expect(await question.body()).toHaveLength(0);
+    question.reply(200, { request_id: id, next_offset: 1000 });
+    const rest = await scene.router.nextPost();
+    expect(rest.header('Relay-Offset')).toBe('1000');
+    expect((await rest.body()).equals(content.subarray(1000))).toBe(true);
+    rest.reply(200, { request_id: id, next_offset: content.length });
+    const complete = await scene.router.nextPost();
+    expect(complete.path).toBe('datasets/stream/complete');
+    expect(await complete.json()).toMatchObject({ request_id: id, total_size: content.length });
   });
 });

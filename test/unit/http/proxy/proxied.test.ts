@@ -62,7 +62,7 @@ const CLIENTS = {
     return { get, close: async () => agents.close() };
   },
   app: (chooseProxy: ChooseProxy, trusted: Trust) => {
-    const { fetch, close } = openConnections(chooseProxy, trusted);
+    const { fetch, close } = openConnections(chooseProxy, trusted, 60_000);
     const get = async (url: string): Promise<string> => {
       const response = await fetch(url, { method: 'POST' });
       return `${response.status} ${await response.text()}`;
