@@ -7,6 +7,7 @@ export class SlowLine implements AsyncDisposable {
   readonly #stalled = Promise.withResolvers<void>();
   readonly #paused: Socket[] = [];
   #holding = false;
+  #afterBytes = 0;
 
   private constructor(target: URL) {
     this.#server = createServer((near) => {
@@ -26,7 +27,7 @@ export class SlowLine implements AsyncDisposable {
         passed += bytes.length;
         far.write(bytes);
         // Commands and small answers pass; a dataset does not.
-        if (this.#holding && passed > 200_000) {
+        if (this.#holding && passed > this.#afterBytes) {
           near.pause();
           this.#paused.push(near);
           this.#stalled.resolve();
@@ -50,8 +51,10 @@ export class SlowLine implements AsyncDisposable {
     return this.#stalled.promise;
   }
 
-  hold(): void {
+  /** Holds up each connection on which more has passed. */
+  hold(afterBytes = 200_000): void {
     this.#holding = true;
+    this.#afterBytes = afterBytes;
   }
 
   release(): void {

@@ -50,6 +50,13 @@ export const APP_OPTIONS = {
     default: 'false',
     summary: 'Fail (exit 7) where the content cannot be verified by a digest',
   },
+  resume: {
+    roles: ['app'],
+    kind: 'boolean',
+    group: 'Transfer',
+    default: 'true',
+    summary: 'Go on with the partial file that an earlier run to the same FILE has left; --no-resume starts over',
+  },
   timeout: {
     roles: ['app'],
     kind: 'duration',
