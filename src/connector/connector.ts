@@ -19,6 +19,7 @@ import { applyDefaults, type ConnectorOptions, type Settings } from './options.t
 import { Passages } from './passages.ts';
 import { Requests } from './requests.ts';
 import { RouterClient } from './router-client.ts';
+import { Uploads } from './uploads.ts';
 
 export { checkDataDir } from './datasets/data-dir.ts';
 export type { ConnectorOptions } from './options.ts';
@@ -101,7 +102,15 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       arrivals,
       isLinkUp: () => this.#link !== undefined,
     });
-    const services = { dataDir, digests: new Digests(), router, agents, clock: this.#clock, passages };
+    const services = {
+      dataDir,
+      digests: new Digests(),
+      router,
+      agents,
+      clock: this.#clock,
+      passages,
+      uploads: new Uploads(),
+    };
     const { maxConcurrentRequests: maxConcurrent, maxQueuedRequests: maxQueued } = settings;
     const requests = new Requests({ ...services, logger, maxConcurrent, maxQueued });
     this.#requests = requests;

@@ -110,6 +110,9 @@ export class Dispatcher implements RegistryListener {
         // Written to a link that is gone, and nothing came of it: maybe it was never read.
         if (exchange.options.resend === 'always' || link.hello.capabilities.has('offset')) this.#send(exchange, link);
         else if (exchange.arriving === 0) exchange.fail(lost());
+      } else if (canTakeOver(exchange) && isOtherProcess(exchange.link, link)) {
+        // What uploaded to the store is gone; another takes over, and learns which parts are there.
+        this.#send(exchange, link);
       }
     }
   }
@@ -266,6 +269,14 @@ function traced(command: Command, { options: { traceparent } }: Exchange): Comma
 /** Whether two links are of one process, which says so; without that nobody knows, and it counts as another. */
 const isSameProcess = (earlier: Link | undefined, later: Link): boolean =>
   earlier === later || (later.hello.instance !== null && earlier?.hello.instance === later.hello.instance);
+
+/** Whether another process may do from the start what one had begun: it sent nothing that has to be gone on with. */
+const canTakeOver = ({ options, answer, arriving, hasResult }: Exchange): boolean =>
+  options.resend === 'always' && answer.transfer === undefined && arriving === 0 && !hasResult;
+
+/** Whether two links are of two processes, both of which say so. */
+const isOtherProcess = (earlier: Link | undefined, later: Link): boolean =>
+  earlier?.hello.instance != null && later.hello.instance !== null && earlier.hello.instance !== later.hello.instance;
 
 const brokeOff = ({ mac }: Exchange): RelayError =>
   new RelayError('connector_failed', `the connector ${mac} broke off and did not come back in time`);

@@ -90,6 +90,11 @@ export class Exchange {
     return this.state === 'succeeded' || this.state === 'failed';
   }
 
+  /** Whether a result has been taken in, so that nothing is left to be asked for. */
+  get hasResult(): boolean {
+    return this.#resultTaken;
+  }
+
   /** Sets the one deadline of this exchange; what it becomes is asked for when it passes. */
   setDeadline(ms: number, error: () => RelayError): void {
     clearTimeout(this.#timer);

@@ -8,6 +8,7 @@ export class SlowLine implements AsyncDisposable {
   readonly #paused: Socket[] = [];
   #holding = false;
   #afterBytes = 0;
+  #passed = 0;
 
   private constructor(target: URL) {
     this.#server = createServer((near) => {
@@ -25,6 +26,7 @@ export class SlowLine implements AsyncDisposable {
       let passed = 0;
       near.on('data', (bytes) => {
         passed += bytes.length;
+        this.#passed += bytes.length;
         far.write(bytes);
         // Commands and small answers pass; a dataset does not.
         if (this.#holding && passed > this.#afterBytes) {
@@ -44,6 +46,11 @@ export class SlowLine implements AsyncDisposable {
 
   get url(): string {
     return `http://127.0.0.1:${(this.#server.address() as { port: number }).port}`;
+  }
+
+  /** Bytes that went to the server, over all connections. */
+  get passed(): number {
+    return this.#passed;
   }
 
   /** Resolves when a body is held up. */

@@ -6,6 +6,7 @@ import type { Digests } from '../datasets/digests.ts';
 import type { Agents } from '../http/agents.ts';
 import type { Passages } from '../passages.ts';
 import type { RouterClient } from '../router-client.ts';
+import type { Uploads } from '../uploads.ts';
 
 /** What all requests share. */
 export interface Services {
@@ -15,6 +16,7 @@ export interface Services {
   readonly agents: Agents;
   readonly clock: Clock;
   readonly passages: Passages;
+  readonly uploads: Uploads;
 }
 
 /** What one request has. */
