@@ -4,6 +4,6 @@
  * @module
  */
 export { outputError } from './client/output-error.ts';
-export { checkTarget, saveTo } from './client/save.ts';
+export { checkTarget, type ContentSource, type ResumeOptions, saveTo, type SaveToOptions } from './client/save.ts';
 export { type Receipt, type Received, verify } from './client/verify.ts';
 export { type SaveOptions, writeOut } from './client/write-out.ts';

@@ -11,11 +11,12 @@ import {
   type SyncAnswer,
   syncAnswer,
 } from '../protocol/app.ts';
-import { parseDatasetName } from '../protocol/dataset-name.ts';
+import { encodeDatasetPath, parseDatasetName } from '../protocol/dataset-name.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { MAX_LIST_LIMIT } from '../protocol/limits.ts';
 import { parseMac } from '../protocol/mac.ts';
-import { type DatasetResponse, readDatasetResponse } from './dataset-response.ts';
+import type { Known } from './content.ts';
+import { type DatasetResponse, readDatasetResponse, type ResponseContext, resumeDataset } from './dataset-response.ts';
 import { type DatasetStat, statDataset } from './dataset-stat.ts';
 import { requestDigest } from './request-digest.ts';
 import { cancel, fetchStatus, type Outcome, type PollOptions, runAsync } from './long-poll.ts';
@@ -44,6 +45,12 @@ export interface OffloadOptions extends PollOptions {
   readonly fresh?: boolean | undefined;
 }
 
+/** What a request for a stream takes. */
+export interface StreamOptions extends DatasetOptions {
+  /** What is there already. The rest is asked for; where the dataset is another by now, all of it from the beginning. */
+  readonly known?: Known | undefined;
+}
+
 /**
  * The app's side of relay: asks a router for datasets on machines that nobody can reach. It needs nothing but `fetch`.
  * Every method throws RelayError; `code` tells the cases apart and `retryable` says whether asking again may help.
@@ -59,6 +66,12 @@ export class RelayClient {
   /** The router's base URL, with a slash at its end. */
   get baseUrl(): string {
     return this.#transport.baseUrl.href;
+  }
+
+  /** The URL of a dataset at its router, which names it wherever it goes. */
+  datasetUrl(mac: string, dataset: string): string {
+    return new URL(`connectors/${checkMac(mac)}/datasets/${encodeDatasetPath(checkDataset(dataset))}`, this.baseUrl)
+      .href;
   }
 
   /** Every connector that the router has seen, page by page as they are read. */
@@ -113,8 +126,12 @@ export class RelayClient {
   /**
    * Pattern B: the bytes as the node sends them. The node reads no faster than the body is read. Where they break off they go
    * on by ranges of the same dataset, for up to a minute without a byte; they are never mixed from two versions.
+   * @returns the whole, or with `known` what is missing of it: `offset` tells.
    */
-  async requestStream(mac: string, dataset: string, options: DatasetOptions = {}): Promise<DatasetResponse> {
+  async requestStream(mac: string, dataset: string, options: StreamOptions = {}): Promise<DatasetResponse> {
+    const { known, wantDigest = true } = options;
+    const rest = known && (await resumeDataset(this.#context(mac, dataset, options), known, wantDigest));
+    if (rest !== undefined) return rest;
     const response = await this.#request('datasets/request-stream', mac, dataset, options);
     return this.#read(response, mac, dataset, options);
   }
@@ -161,9 +178,11 @@ export class RelayClient {
   }
 
   #read(response: Response, mac: string, dataset: string, options: DatasetOptions): Promise<DatasetResponse> {
-    const { signal, onInterruption } = options;
-    const context = { transport: this.#transport, mac: checkMac(mac), dataset: checkDataset(dataset) };
-    return readDatasetResponse(response, { ...context, signal, onInterruption });
+    return readDatasetResponse(response, this.#context(mac, dataset, options));
+  }
+
+  #context(mac: string, dataset: string, { signal, onInterruption }: DatasetOptions): ResponseContext {
+    return { transport: this.#transport, mac: checkMac(mac), dataset: checkDataset(dataset), signal, onInterruption };
   }
 
   #request(

@@ -1,12 +1,26 @@
 import { digest as digestSchema } from '../protocol/fields.ts';
 
+/** What is there of a content already, to be gone on with. */
+export interface Known {
+  /** Strong entity tag of the dataset, with its quotes. */
+  readonly etag: string;
+  /** Of the whole, in bytes. */
+  readonly size: number;
+  /** How many bytes are there, from the first on. */
+  readonly offset: number;
+}
+
 /** What can be saved or written out: bytes, and what is known about them. */
 export interface Content {
+  /** Strong entity tag of the dataset, with its quotes, where it is known. */
+  readonly etag?: string | undefined;
+  /** Where in the whole `body` begins, in bytes. Default 0. */
+  readonly offset?: number | undefined;
   /** Size of the whole in bytes, where it is known. */
   readonly size?: number | undefined;
   /** Time of the dataset's last change, where it is known. */
   readonly lastModified?: Date | undefined;
-  /** The bytes in order, to be read once. It errors when they end early, so a body that ended is a whole one. */
+  /** The bytes from `offset` on in order, to be read once. It errors when they end early, so a body that ended is a whole one. */
   readonly body: ReadableStream<Uint8Array>;
   /** SHA-256 of the whole as `sha-256=:…:`; undefined where there is none. To be called when the body has ended. */
   digest(): Promise<string | undefined>;

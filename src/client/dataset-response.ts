@@ -4,7 +4,7 @@ import type { RequestStatus } from '../protocol/app.ts';
 import { encodeDatasetPath } from '../protocol/dataset-name.ts';
 import { type ErrorCode, RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
-import { type Content, readContentLength, readDigest, readTime } from './content.ts';
+import { type Content, type Known, readContentLength, readDigest, readTime } from './content.ts';
 import { withinDeadline } from './deadline.ts';
 import { fetchStatus, hasEnded } from './long-poll.ts';
 import { backoff, pause } from './pause.ts';
@@ -15,8 +15,6 @@ import type { Transport } from './transport.ts';
 /** A dataset that is arriving. Whoever does not read `body` to its end must cancel it. */
 export interface DatasetResponse extends Content {
   readonly requestId: string;
-  /** Strong entity tag, with its quotes. */
-  readonly etag?: string | undefined;
   readonly contentType: string;
 }
 
@@ -38,21 +36,50 @@ export interface ResponseContext {
 }
 
 /**
+ * Asks for what is missing of a dataset.
+ * @returns undefined where it is not the same any more, or its rest cannot be had by itself.
+ */
+export async function resumeDataset(
+  context: ResponseContext,
+  { etag, size, offset }: Known,
+  wantDigest: boolean,
+): Promise<DatasetResponse | undefined> {
+  try {
+    const rest = await openRest(context, offset, etag, wantDigest ? { 'Want-Repr-Digest': 'sha-256=1' } : {});
+    if (rest === undefined) return undefined;
+    if (rest.size === size) return await readDatasetResponse(rest.response, context, offset);
+    await rest.response.body?.cancel();
+    return undefined;
+  } catch (error) {
+    if (error instanceof RelayError && STARTS_OVER.has(error.code)) return undefined;
+    throw error;
+  }
+}
+
+/** What says that what is there is of no use, and nothing about the dataset as it is now. */
+const STARTS_OVER: ReadonlySet<ErrorCode> = new Set(['dataset_changed', 'range_not_satisfiable']);
+
+/**
  * Reads the head of a response that carries a dataset. Its body goes on by ranges of the same dataset where it breaks off.
+ * @param offset where in the whole it begins. Default 0.
  * @throws {RelayError} router_unreachable when it is none of a router's.
  */
-export async function readDatasetResponse(response: Response, context: ResponseContext): Promise<DatasetResponse> {
+export async function readDatasetResponse(
+  response: Response,
+  context: ResponseContext,
+  offset = 0,
+): Promise<DatasetResponse> {
   const { transport, signal, onInterruption } = context;
   const { headers } = response;
   const requestId = headers.get(HEADER.requestId);
   if (requestId === null) throw await transport.refuseForeign(response, signal);
   const size = readSize(headers);
   const etag = headers.get('ETag') ?? undefined;
-  let isWhole = true;
-  const reopen = async (offset: number): Promise<ReadableStream<Uint8Array> | undefined> => {
-    const rest = await openRest(context, offset, etag as string);
+  let isWhole = offset === 0;
+  const reopen = async (from: number): Promise<ReadableStream<Uint8Array> | undefined> => {
+    const rest = await openRest(context, from, etag as string);
     isWhole = false;
-    return rest;
+    return rest?.response.body ?? undefined;
   };
   const digest = async (): Promise<string | undefined> => {
     const known =
@@ -66,9 +93,11 @@ export async function readDatasetResponse(response: Response, context: ResponseC
     requestId,
     size,
     etag,
+    offset,
     lastModified: readTime(headers.get('Last-Modified')),
     contentType: headers.get('Content-Type') ?? 'application/octet-stream',
     body: resumableBody(response.body, {
+      offset,
       size,
       signal,
       explain: () => fetchReason(transport, requestId, signal),
@@ -84,15 +113,16 @@ async function openRest(
   { transport, mac, dataset, signal }: ResponseContext,
   offset: number,
   etag: string,
-): Promise<ReadableStream<Uint8Array> | undefined> {
+  more: Readonly<Record<string, string>> = {},
+): Promise<{ readonly response: Response; readonly size: number } | undefined> {
   const path = `connectors/${mac}/datasets/${encodeDatasetPath(dataset)}`;
-  const headers = { Range: `bytes=${offset}-`, 'If-Match': etag };
+  const headers = { Range: `bytes=${offset}-`, 'If-Match': etag, ...more };
   const response = await withinDeadline(transport.stallTimeoutMs, signal, (limited) =>
     transport.exchange({ method: 'GET', path, headers, signal: limited }),
   );
   if (response.status === 206) {
     const range = parseContentRange(response.headers.get('Content-Range') ?? '');
-    if (range?.offset === offset && response.body !== null) return response.body;
+    if (range?.offset === offset && response.body !== null) return { response, size: range.size };
   } else if (!response.ok) {
     const error = await transport.readError(response, signal);
     if (error.code !== 'precondition_failed') throw error;
@@ -128,6 +158,8 @@ async function requestDigestOf(
 }
 
 function readSize(headers: Headers): number | undefined {
+  const range = parseContentRange(headers.get('Content-Range') ?? '');
+  if (range !== undefined) return range.size;
   const total = headers.get(HEADER.totalSize);
   return total !== null && /^\d+$/.test(total) ? Number(total) : readContentLength(headers);
 }

@@ -1,22 +1,45 @@
+import type { Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { createDigest, finishDigest } from '../http/digest.ts';
+import type { Span } from './spans.ts';
 import type { Received } from './verify.ts';
 
 /** Small pieces are gathered up to this many bytes before they are written. */
 const BATCH_BYTES = 1024 * 1024;
 const READ_BACK_BYTES = 1024 * 1024;
 
+/** The beginning of a file that is there already. */
+export interface Lead {
+  /** In bytes. */
+  readonly size: number;
+  /** The hash of it, to be gone on with. */
+  readonly hash: Hash;
+}
+
+/** Reads and hashes the first `size` bytes of a file. @throws the signal's reason when it fires. */
+export async function hashLead(handle: FileHandle, size: number, signal?: AbortSignal): Promise<Lead> {
+  const lead = { size, hash: createDigest() };
+  await readBack(handle, [0, size], (bytes) => {
+    signal?.throwIfAborted();
+    lead.hash.update(bytes);
+  });
+  return lead;
+}
+
 /** Writes bytes in order, hashing one batch while the one before is being written. At most two batches are in memory. */
 export class SequentialWriter {
   readonly #handle: FileHandle;
-  readonly #hash = createDigest();
+  readonly #hash: Hash;
   #batch: Uint8Array[] = [];
   #batchBytes = 0;
-  #size = 0;
+  #size: number;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(handle: FileHandle) {
+  /** @param lead what is there, after which it goes on. */
+  constructor(handle: FileHandle, { size, hash }: Lead = { size: 0, hash: createDigest() }) {
     this.#handle = handle;
+    this.#size = size;
+    this.#hash = hash;
   }
 
   /** Takes bytes in; resolves when there is room for more. */
@@ -35,17 +58,19 @@ export class SequentialWriter {
     return { size: this.#size, digest: finishDigest(this.#hash) };
   }
 
-  /** Waits for what is being written, whatever comes of it, so that the file can be closed. */
+  /** Writes what is left as far as that is possible, and waits for it, so that the file can be closed. */
   async settle(): Promise<void> {
+    await this.#flush().catch(() => undefined);
     await this.#writing.catch(() => undefined);
   }
 
   async #flush(): Promise<void> {
     await this.#writing;
     const batch = this.#batch;
+    const position = this.#size - this.#batchBytes;
     this.#batch = [];
     this.#batchBytes = 0;
-    this.#writing = writeAll(this.#handle, batch, null);
+    this.#writing = writeAll(this.#handle, batch, position);
     // A failure is met at the next await of it; until then it is nobody's unhandled rejection.
     this.#writing.catch(() => undefined);
   }
@@ -57,14 +82,25 @@ export class SequentialWriter {
  */
 export class PositionedWriter {
   readonly #handle: FileHandle;
-  readonly #hash = createDigest();
+  readonly #hash: Hash;
   /** Ends of the written stretches beyond the hashed ones, by their start. */
   readonly #ahead = new Map<number, number>();
-  #hashed = 0;
+  #hashed: number;
   #catchingUp: Promise<void> | undefined;
 
-  constructor(handle: FileHandle) {
+  /**
+   * @param lead what is there, after which it goes on.
+   * @param beyond what is there as well, further on; it is hashed when what is missing before it has come.
+   */
+  constructor(
+    handle: FileHandle,
+    { size, hash }: Lead = { size: 0, hash: createDigest() },
+    beyond: readonly Span[] = [],
+  ) {
     this.#handle = handle;
+    this.#hashed = size;
+    this.#hash = hash;
+    for (const [start, end] of beyond) this.#ahead.set(start, end);
   }
 
   /** Writes `bytes` at `offset`. Every stretch is written once. */
@@ -92,31 +128,33 @@ export class PositionedWriter {
   }
 
   async #catchUp(): Promise<void> {
-    const buffer = Buffer.allocUnsafe(READ_BACK_BYTES);
     for (let end = this.#ahead.get(this.#hashed); end !== undefined; end = this.#ahead.get(this.#hashed)) {
       this.#ahead.delete(this.#hashed);
-      while (this.#hashed < end) {
-        const { bytesRead } = await this.#handle.read(
-          buffer,
-          0,
-          Math.min(buffer.length, end - this.#hashed),
-          this.#hashed,
-        );
-        if (bytesRead === 0) throw new Error('the file was cut short while it was being written');
-        this.#hash.update(buffer.subarray(0, bytesRead));
-        this.#hashed += bytesRead;
-      }
+      await readBack(this.#handle, [this.#hashed, end], (bytes) => {
+        this.#hash.update(bytes);
+        this.#hashed += bytes.length;
+      });
     }
   }
 }
 
+async function readBack(handle: FileHandle, [start, end]: Span, take: (bytes: Uint8Array) => void): Promise<void> {
+  const buffer = Buffer.allocUnsafe(Math.min(READ_BACK_BYTES, end - start));
+  for (let at = start; at < end; ) {
+    const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, end - at), at);
+    if (bytesRead === 0) throw new Error('the file was cut short while it was being written');
+    take(buffer.subarray(0, bytesRead));
+    at += bytesRead;
+  }
+}
+
 /** Writes all of it: a single call may write less, and says why only when it is called again. */
-async function writeAll(handle: FileHandle, pieces: readonly Uint8Array[], position: number | null): Promise<void> {
+async function writeAll(handle: FileHandle, pieces: readonly Uint8Array[], position: number): Promise<void> {
   let rest = pieces.filter((piece) => piece.length > 0);
   let at = position;
   while (rest.length > 0) {
-    let { bytesWritten: written } = await (at === null ? handle.writev(rest) : handle.writev(rest, at));
-    if (at !== null) at += written;
+    let { bytesWritten: written } = await handle.writev(rest, at);
+    at += written;
     const next: Uint8Array[] = [];
     for (const piece of rest) {
       if (written >= piece.length) {

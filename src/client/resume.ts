@@ -9,6 +9,8 @@ const LONGEST_PAUSE_MS = 5000;
 
 /** What going on with a body needs. */
 interface ResumePlan {
+  /** Where in the whole the first response begins. Default 0. */
+  readonly offset?: number | undefined;
   /** Size of the whole in bytes, where it is known. */
   readonly size: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -35,10 +37,12 @@ export function resumableBody(first: ReadableStream<Uint8Array> | null, plan: Re
 class ResumableSource implements UnderlyingDefaultSource<Uint8Array> {
   readonly #plan: ResumePlan;
   #reader: ReadableStreamDefaultReader<Uint8Array>;
-  #received = 0;
+  /** Bytes up to here need not be asked for any more. */
+  #received: number;
 
   constructor(first: ReadableStream<Uint8Array> | null, plan: ResumePlan) {
     this.#plan = plan;
+    this.#received = plan.offset ?? 0;
     this.#reader = (first ?? new Blob([]).stream()).getReader();
   }
 

@@ -1,11 +1,13 @@
 import type { Stats } from 'node:fs';
-import { access, constants, lstat, readlink, stat } from 'node:fs/promises';
+import { access, constants, type FileHandle, lstat, readlink, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { RelayError } from '../protocol/errors.ts';
-import type { Content } from './content.ts';
-import { PositionedWriter, SequentialWriter } from './file-writer.ts';
+import { type ErrorCode, RelayError } from '../protocol/errors.ts';
+import type { Content, Known } from './content.ts';
+import { hashLead, type Lead, PositionedWriter, SequentialWriter } from './file-writer.ts';
 import { outputError } from './output-error.ts';
+import { leadOf, type Origin, PartialFile } from './partial-file.ts';
 import { endSpecialFile, openSpecialFile } from './special-file.ts';
+import { countBytes, cutBefore, type Span } from './spans.ts';
 import { isStoreContent, type StoreContent } from './store-content.ts';
 import { TemporaryFile } from './temporary-file.ts';
 import { type Receipt, type Received, verify } from './verify.ts';
@@ -13,26 +15,61 @@ import { type SaveOptions, writeOut } from './write-out.ts';
 
 const MAX_LINKS = 40;
 
+/** What can be saved: content, or what gives it when it is known what is there of it already. */
+export type ContentSource = Content | ((known: Known | undefined) => Promise<Content>);
+
+/** How to go on with what a transfer that broke off has left. */
+export interface ResumeOptions {
+  /** Names the dataset, as `RelayClient.datasetUrl` does: nothing else that was left under the target is gone on with. */
+  readonly from: string;
+  /** Begin anew whatever is there. Default false. */
+  readonly startOver?: boolean | undefined;
+  /** Told, before the content is asked for, how many bytes of how many are there. */
+  readonly onResume?: ((there: number, size: number) => void) | undefined;
+  /** Told that what is there cannot be gone on with, and why. */
+  readonly onStartOver?: ((reason: string) => void) | undefined;
+  /** Told, when it fails, how many bytes of how many are left for the next time. */
+  readonly onKept?: ((there: number, size: number) => void) | undefined;
+}
+
+/** How to save to a file. */
+export interface SaveToOptions extends SaveOptions {
+  /** Leave what has arrived when it breaks off, and go on with it the next time. Default: nothing is left. */
+  readonly resume?: ResumeOptions | undefined;
+}
+
+/** What makes all that has arrived useless; after anything else the next transfer may go on with it. */
+const USELESS: ReadonlySet<ErrorCode> = new Set(['dataset_changed', 'content_mismatch', 'unverified']);
+
 /**
  * Saves content under a name, whole and checked or not at all: it is written to a temporary file beside the target, which
  * takes the target's name once size and digest agree. A symbolic link is kept and what it points to replaced; the mode of
  * a file that was there is kept; the dataset's own time of change is set. What is no regular file (a device, a FIFO) is
  * written directly. However this ends, the body is let go of.
+ *
+ * With `resume` a file whose content has a size and an entity tag outlives an end that may pass, `.NAME.relay-part` with
+ * `.NAME.relay-part.json` beside it, for up to 7 days: the next call for the same dataset hashes it and has only the rest
+ * sent. While another transfer to the same target has it, a file of this one's own is used.
  * @throws {RelayError} output_failed when the target cannot be written; content_mismatch or unverified as `verify` does;
- * and whatever the body errors with.
+ * and whatever the source throws or the body errors with.
  * @throws the signal's reason when it fires.
  */
-export async function saveTo(path: string, content: Content, options: SaveOptions = {}): Promise<Receipt> {
+export async function saveTo(path: string, source: ContentSource, options: SaveToOptions = {}): Promise<Receipt> {
+  let content = typeof source === 'function' ? undefined : source;
+  const open = async (known?: Known): Promise<Content> => {
+    content ??= await (source as Exclude<ContentSource, Content>)(known);
+    return content;
+  };
   try {
     options.signal?.throwIfAborted();
     const target = await findTarget(path).catch((cause: unknown) => {
       throw outputError(cause, path);
     });
     return target.isSpecial
-      ? await saveToSpecial(target.path, content, options)
-      : await saveToFile(target, content, options);
+      ? await saveToSpecial(target.path, await open(), options)
+      : await saveToFile(target, open, options);
   } finally {
-    if (!content.body.locked) await content.body.cancel().catch(() => undefined);
+    if (content?.body.locked === false) await content.body.cancel().catch(() => undefined);
   }
 }
 
@@ -85,40 +122,150 @@ async function findTarget(path: string): Promise<Target> {
   throw Object.assign(new Error('too many symbolic links'), { code: 'ELOOP' });
 }
 
-async function saveToFile(target: Target, content: Content, options: SaveOptions): Promise<Receipt> {
-  const { path, existing } = target;
-  const guard = <T>(work: Promise<T>): Promise<T> =>
+type Open = (known?: Known) => Promise<Content>;
+type Guard = <T>(work: Promise<T>) => Promise<T>;
+
+async function saveToFile(target: Target, open: Open, options: SaveToOptions): Promise<Receipt> {
+  const guard: Guard = (work) =>
     work.catch((cause: unknown) => {
-      throw outputError(cause, path);
+      options.signal?.throwIfAborted();
+      throw outputError(cause, target.path);
     });
-  const file = await guard(TemporaryFile.create(path, existing));
+  const partial = options.resume && (await guard(PartialFile.open(target)));
+  if (options.resume !== undefined && partial !== undefined) {
+    return saveToPartial(partial, open, { ...options, resume: options.resume }, guard);
+  }
+  const content = await open();
+  const file = await guard(TemporaryFile.create(target.path, target.existing));
   try {
-    const received =
-      isStoreContent(content) && content.isLarge
-        ? await fillInParts(file, content, options, guard)
-        : await fillInOrder(file, content, options, guard);
-    const receipt = await verify(received, content, options.requireDigest);
-    options.signal?.throwIfAborted();
-    await guard(file.commit(content.lastModified));
-    return receipt;
+    const received = await fill(file.handle, content, NOTHING, options, guard);
+    return await finish(file, received, content, options, guard);
   } finally {
     await file.discard();
   }
 }
 
-type Guard = <T>(work: Promise<T>) => Promise<T>;
+async function saveToPartial(
+  file: PartialFile,
+  open: Open,
+  options: SaveToOptions & { resume: ResumeOptions },
+  guard: Guard,
+): Promise<Receipt> {
+  let size = file.found?.size ?? 0;
+  try {
+    const known = await guard(findKnown(file, options.resume));
+    const lead = await guard(hashLead(file.handle, known?.offset ?? 0, options.signal));
+    const content = await open(known);
+    const origin = originOf(content, options.resume.from);
+    size = origin?.size ?? 0;
+    const there = await guard(takeOver(file, content, origin, lead, options.resume));
+    const received = await fill(
+      file.handle,
+      content,
+      { ...there, onWritten: (span) => file.noteWritten(span) },
+      options,
+      guard,
+    );
+    return await finish(file, received, content, options, guard);
+  } catch (error) {
+    const isUseless = error instanceof RelayError && USELESS.has(error.code);
+    const kept = isUseless ? 0 : await file.keep().catch(() => 0);
+    if (kept > 0) options.resume.onKept?.(kept, size);
+    throw error;
+  } finally {
+    await file.discard();
+  }
+}
+
+/** What is there of the dataset, once what is of none or of another is gone. */
+async function findKnown(file: PartialFile, resume: ResumeOptions): Promise<Known | undefined> {
+  const { found } = file;
+  if (found === undefined) return undefined;
+  if (resume.startOver !== true && found.from === resume.from) {
+    resume.onResume?.(countBytes(found.spans), found.size);
+    // A last byte is always asked for: that it can be had says that the dataset is still the same.
+    return { etag: found.etag, size: found.size, offset: Math.min(leadOf(found.spans), found.size - 1) };
+  }
+  if (resume.startOver !== true) resume.onStartOver?.('the partial file that is there is of another dataset');
+  await file.clear();
+  return undefined;
+}
+
+/** What the content is written after. */
+interface There {
+  readonly lead: Lead | undefined;
+  readonly spans: readonly Span[];
+  readonly onWritten?: ((span: Span) => void) | undefined;
+}
+
+const NOTHING: There = { lead: undefined, spans: [] };
+
+async function takeOver(
+  file: PartialFile,
+  content: Content,
+  origin: Origin | undefined,
+  lead: Lead,
+  resume: ResumeOptions,
+): Promise<There> {
+  const { offset = 0 } = content;
+  const inParts = fetchesParts(content);
+  const { found } = file;
+  const isSame = found !== undefined && origin?.etag === found.etag && origin.size === found.size;
+  if (found !== undefined && !(isSame && (inParts || offset === lead.size))) {
+    resume.onStartOver?.(isSame ? 'the rest cannot be had by itself' : 'the dataset has changed since');
+    await file.clear();
+  }
+  const spans = file.found?.spans ?? [];
+  if (offset > 0 && file.found === undefined)
+    throw new RelayError('internal', 'the content begins after what is there');
+  await file.begin(origin, inParts ? undefined : offset);
+  return file.found === undefined ? NOTHING : { lead, spans };
+}
+
+/** What a partial file must be known by, so that it can be gone on with; undefined where it cannot. */
+function originOf({ etag, size }: Content, from: string): Origin | undefined {
+  return etag === undefined || etag.startsWith('W/') || size === undefined ? undefined : { from, etag, size };
+}
+
+const fetchesParts = (content: Content): content is StoreContent => isStoreContent(content) && content.isLarge;
+
+async function fill(
+  handle: FileHandle,
+  content: Content,
+  there: There,
+  options: SaveOptions,
+  guard: Guard,
+): Promise<Received> {
+  return fetchesParts(content)
+    ? fillInParts(handle, content, there, options, guard)
+    : fillInOrder(handle, content, there, options, guard);
+}
+
+async function finish(
+  file: { commit(lastModified: Date | undefined): Promise<void> },
+  received: Received,
+  content: Content,
+  { requireDigest, signal }: SaveOptions,
+  guard: Guard,
+): Promise<Receipt> {
+  const receipt = await verify(received, content, requireDigest);
+  signal?.throwIfAborted();
+  await guard(file.commit(content.lastModified));
+  return receipt;
+}
 
 async function fillInOrder(
-  file: TemporaryFile,
+  handle: FileHandle,
   content: Content,
+  { lead }: There,
   { signal, onBytes }: SaveOptions,
   guard: Guard,
 ): Promise<Received> {
-  const writer = new SequentialWriter(file.handle);
+  const writer = new SequentialWriter(handle, lead);
   const reader = content.body.getReader();
   const onAbort = (): void => void reader.cancel(signal?.reason).catch(() => undefined);
   signal?.addEventListener('abort', onAbort, { once: true });
-  let size = 0;
+  let size = lead?.size ?? 0;
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -136,18 +283,21 @@ async function fillInOrder(
 }
 
 async function fillInParts(
-  file: TemporaryFile,
+  handle: FileHandle,
   content: StoreContent,
+  { lead, spans, onWritten }: There,
   { signal, onBytes }: SaveOptions,
   guard: Guard,
 ): Promise<Received> {
-  const writer = new PositionedWriter(file.handle);
-  let size = 0;
-  await content.writeParts(async (bytes, offset) => {
+  const writer = new PositionedWriter(handle, lead, cutBefore(spans, lead?.size ?? 0));
+  let size = countBytes(spans);
+  const write = async (bytes: Uint8Array, offset: number): Promise<void> => {
     await guard(writer.writeAt(bytes, offset));
+    onWritten?.([offset, offset + bytes.length]);
     size += bytes.length;
     onBytes?.(size);
-  }, signal);
+  };
+  await content.writeParts(write, signal, spans);
   return guard(writer.finish());
 }
 

@@ -48,19 +48,8 @@ export class TemporaryFile {
 
   /** Makes the content durable and gives it the target's name. The handle is closed. */
   async commit(lastModified: Date | undefined): Promise<void> {
-    const { handle } = this;
-    if (this.#replaced !== undefined) {
-      const { uid, gid, mode } = this.#replaced;
-      // Only root may give files away; for anybody else the file stays their own, as with any copy.
-      await handle.chown(uid, gid).catch(() => undefined);
-      await handle.chmod(mode & 0o7777);
-    }
-    if (lastModified !== undefined) await handle.utimes(new Date(), lastModified);
-    await handle.sync();
-    await handle.close();
-    await rename(this.#path, this.#target);
+    await publish(this.handle, this.#path, { path: this.#target, existing: this.#replaced }, lastModified);
     this.#forget();
-    await syncDirectory(dirname(this.#target));
   }
 
   /** Removes it. After `commit` nothing happens. */
@@ -77,12 +66,37 @@ export class TemporaryFile {
   }
 }
 
+/** Makes a file's content durable, closes it, and gives it the name, and the mode and owner, of what it replaces. */
+export async function publish(
+  handle: FileHandle,
+  path: string,
+  target: { readonly path: string; readonly existing: Stats | undefined },
+  lastModified: Date | undefined,
+): Promise<void> {
+  if (target.existing !== undefined) {
+    const { uid, gid, mode } = target.existing;
+    // Only root may give files away; for anybody else the file stays their own, as with any copy.
+    await handle.chown(uid, gid).catch(() => undefined);
+    await handle.chmod(mode & 0o7777);
+  }
+  if (lastModified !== undefined) await handle.utimes(new Date(), lastModified);
+  await handle.sync();
+  await handle.close();
+  await rename(path, target.path);
+  await syncDirectory(dirname(target.path));
+}
+
 /** `.NAME.relay-XXXX.part`, with NAME cut where the whole would be too long for a file system. */
 function temporaryName(name: string): string {
   const suffix = `.relay-${randomBytes(6).toString('hex')}.part`;
+  return `.${cutName(name, MAX_NAME_BYTES - suffix.length - 1)}${suffix}`;
+}
+
+/** As much of a name as fits into so many bytes. */
+export function cutName(name: string, maxBytes: number): string {
   let kept = name;
-  while (Buffer.byteLength(kept) + suffix.length + 1 > MAX_NAME_BYTES) kept = Array.from(kept).slice(0, -1).join('');
-  return `.${kept}${suffix}`;
+  while (Buffer.byteLength(kept) > maxBytes) kept = Array.from(kept).slice(0, -1).join('');
+  return kept;
 }
 
 /** A rename survives a power cut once its directory is on disk; some file systems cannot promise that. */

@@ -14,7 +14,7 @@ export interface SaveOptions {
 }
 
 /**
- * Writes the content to a stream, no faster than the stream takes it, and checks it once it is out. The stream is left open.
+ * Writes the content, which must be the whole, to a stream, no faster than the stream takes it, and checks it once it is out. The stream is left open.
  * @throws {RelayError} as `verify` does, and what the body errors with.
  * @throws the stream's error when it fails, and the signal's reason when it fires.
  */

@@ -20,6 +20,7 @@ import { applyDefaults, type ConnectorOptions, type Settings } from './options.t
 import { Passages } from './passages.ts';
 import { Requests } from './requests.ts';
 import { RouterClient } from './router-client.ts';
+import { Uploads } from './uploads.ts';
 
 export { checkDataDir } from './datasets/data-dir.ts';
 export type { ConnectorOptions } from './options.ts';
@@ -111,6 +112,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       passages,
       roundTripMs: () => this.#link?.roundTripMs,
       maxParallel: settings.maxParallel,
+      uploads: new Uploads(),
     };
     const { maxConcurrentRequests: maxConcurrent, maxQueuedRequests: maxQueued } = settings;
     const requests = new Requests({ ...services, logger, maxConcurrent, maxQueued });

@@ -31,6 +31,8 @@ const uploadedPart = z.object({
   etag: z.string().min(1).max(512),
 });
 export type UploadedPart = z.infer<typeof uploadedPart>;
+/** A part as the store has it, with its size in bytes. */
+export type StoredPart = UploadedPart & { readonly size: number };
 
 /** Longest message of a failure, in code units. */
 const MAX_FAILURE_MESSAGE_LENGTH = 4096;
@@ -127,6 +129,8 @@ export const partsRequest = z.object({
   part_numbers: z.array(z.number().int().min(1).max(MAX_PARTS)).min(1).max(MAX_PARTS_PER_REQUEST),
   /** Size of the dataset, from which the router chooses the size of the parts. */
   total_size: byteCount.optional(),
+  /** Whether to say which parts the store has already. Only for who holds to the `if_match` of the command. */
+  want_done: z.boolean().optional(),
 });
 export type PartsRequest = z.infer<typeof partsRequest>;
 
@@ -134,6 +138,8 @@ export type PartsRequest = z.infer<typeof partsRequest>;
 export const partsGrant = z.object({
   parts: z.array(signedRequest.extend({ part_number: z.number().int() })),
   part_size: byteCount.min(1),
+  /** Parts of this very content that are stored, and need not be sent again: named in the result as if they just had been. */
+  done: z.array(uploadedPart.extend({ size: byteCount })).optional(),
   /** Whether a part may be sent in several PUTs, each with a `Content-Range` within the part. */
   ranges: z.boolean().optional(),
   expires_at: timestamp,

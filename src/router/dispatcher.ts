@@ -136,11 +136,8 @@ export class Dispatcher implements RegistryListener {
         // Written to a link that is gone, and nothing came of it: maybe it was never read.
         if (exchange.options.resend === 'always' || link.hello.capabilities.has('offset')) this.#send(exchange, link);
         else if (exchange.arriving === 0) exchange.fail(lost());
-      } else if (exchange.state === 'answering' && isReplaced(exchange, link)) {
-        this.#options.logger.info(
-          { request_id: exchange.id, mac: exchange.mac },
-          'the connector is asked to begin anew',
-        );
+      } else if (canTakeOver(exchange) && isOtherProcess(exchange.link, link)) {
+        // What uploaded to the store is gone; another takes over, and learns which parts are there.
         this.#send(exchange, link);
       }
     }
@@ -299,14 +296,13 @@ function traced(command: Command, { options: { traceparent } }: Exchange): Comma
 const isSameProcess = (earlier: Link | undefined, later: Link): boolean =>
   earlier === later || (later.hello.instance !== null && earlier?.hello.instance === later.hello.instance);
 
-/** Whether the process that worked on an answer which may begin anew, such as an upload to a store, has a successor. */
-const isReplaced = (exchange: Exchange, { hello }: Link): boolean =>
-  exchange.options.resend === 'always' &&
-  exchange.arriving === 0 &&
-  !exchange.hasResult &&
-  hello.instance !== null &&
-  exchange.link?.hello.instance !== null &&
-  exchange.link?.hello.instance !== hello.instance;
+/** Whether another process may do from the start what one had begun: it sent nothing that has to be gone on with. */
+const canTakeOver = ({ options, answer, arriving, hasResult }: Exchange): boolean =>
+  options.resend === 'always' && answer.transfer === undefined && arriving === 0 && !hasResult;
+
+/** Whether two links are of two processes, both of which say so. */
+const isOtherProcess = (earlier: Link | undefined, later: Link): boolean =>
+  earlier?.hello.instance != null && later.hello.instance !== null && earlier.hello.instance !== later.hello.instance;
 
 const brokeOff = ({ mac }: Exchange): RelayError =>
   new RelayError('connector_failed', `the connector ${mac} broke off and did not come back in time`);

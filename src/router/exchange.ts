@@ -94,7 +94,7 @@ export class Exchange {
     return this.state === 'succeeded' || this.state === 'failed';
   }
 
-  /** Whether a JSON result has come, which may still be looked at. */
+  /** Whether a result has been taken in, so that nothing is left to be asked for. */
   get hasResult(): boolean {
     return this.#resultTaken;
   }

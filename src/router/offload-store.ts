@@ -26,6 +26,7 @@ export class OffloadStore {
       store: this.store,
       index,
       keepMs: options.storeKeepMs,
+      uploadMaxAgeMs: options.storeKeepMs,
       isActive: (key) => this.#offloads?.isActive(key) ?? false,
       logger: options.logger,
     });
@@ -84,6 +85,16 @@ export class OffloadStore {
     this.#offloads?.noteBytes(key, bytes);
   }
 
+  isUploading(key: string): boolean {
+    return this.#offloads?.isActive(key) ?? false;
+  }
+
+  /** The store had to make room. */
+  forget(key: string): void {
+    this.index.remove(key);
+    if (!this.isUploading(key)) this.index.endUpload(key);
+  }
+
   isLive(key: string): boolean {
     return this.#offloads?.isActive(key) === true || this.index.isLive(key, new Date());
   }
@@ -104,9 +115,10 @@ async function makeFileStore(options: RouterOptions, directory: string): Promise
       minFreeBytes: options.storeMinFreeBytes,
       signingKey,
       isLive: (key) => self.isLive(key),
+      isUploading: (key) => self.isUploading(key),
       onBytes: (key, bytes) => self.noteBytes(key, bytes),
       onRead: (key) => self.index.touch(key, { usedAt: new Date() }),
-      onEvict: (key) => self.index.remove(key),
+      onEvict: (key) => self.forget(key),
       logger: options.logger,
     });
 }

@@ -64,8 +64,18 @@ export class StoreSpace {
    */
   async reserve(bytes: number): Promise<Reservation> {
     await this.#take(bytes);
-    let held = bytes;
-    let written = 0;
+    return this.#hold(bytes, 0);
+  }
+
+  /** Counts bytes that are there already, to be held like those of a body that has arrived. */
+  adopt(bytes: number): Reservation {
+    this.#used += bytes;
+    return this.#hold(bytes, bytes);
+  }
+
+  #hold(reserved: number, onDisk: number): Reservation {
+    let held = reserved;
+    let written = onDisk;
     return {
       get bytes() {
         return held;

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
-import type { UploadedPart } from '../protocol/answers.ts';
+import type { StoredPart, UploadedPart } from '../protocol/answers.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { isMissing } from './file-store-errors.ts';
 import { readDeclaredLength, receiveBody } from './file-store-receive.ts';
 import type { Reservation, StoreSpace } from './file-store-space.ts';
+import { type KnownPart, UploadJournal } from './upload-journal.ts';
 
 /** Where in its part a piece goes, and how long the part is, in bytes. */
 export interface PiecePlace {
@@ -34,9 +35,10 @@ interface PartedUploadOptions {
   readonly partSize: number;
   readonly path: string;
   readonly file: FileHandle;
+  readonly journal: UploadJournal;
   readonly startedAt: Date;
   readonly space: StoreSpace;
-  readonly onBytes: (count: number) => void;
+  readonly onBytes: (key: string, count: number) => void;
 }
 
 /** An upload in parts. They all go into one file, each to its own place, so that nothing is copied in the end. */
@@ -60,8 +62,48 @@ export class PartedUpload {
   }
 
   /** Begins an upload with an empty file. */
-  static async create(options: Omit<PartedUploadOptions, 'file'>): Promise<PartedUpload> {
-    return new PartedUpload({ ...options, file: await open(options.path, 'wx+', 0o600) });
+  static async create(options: Omit<PartedUploadOptions, 'file' | 'journal'>): Promise<PartedUpload> {
+    const file = await open(options.path, 'wx+', 0o600);
+    try {
+      return new PartedUpload({ ...options, file, journal: await UploadJournal.create(options.path, options) });
+    } catch (error) {
+      await file.close();
+      await removeFile(options.path);
+      throw error;
+    }
+  }
+
+  /** Takes up an upload of a former process, with the parts that it has as a whole. @returns undefined where that cannot be. */
+  static async restore(
+    options: Omit<PartedUploadOptions, 'file' | 'journal' | 'key' | 'partSize' | 'startedAt'>,
+  ): Promise<PartedUpload | undefined> {
+    const found = await UploadJournal.open(options.path);
+    if (found === undefined) return undefined;
+    const { journal, header, parts } = found;
+    let file: FileHandle;
+    try {
+      file = await open(options.path, 'r+');
+    } catch (error) {
+      await journal.close();
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+    const upload = new PartedUpload({ ...options, ...header, file, journal });
+    const { size } = await file.stat();
+    for (const [number, part] of parts) upload.#adopt(number, part, size);
+    return upload;
+  }
+
+  /** Bytes of the parts that are there. */
+  get bytes(): number {
+    return [...this.#parts.values()].reduce((sum, part) => sum + part.size, 0);
+  }
+
+  /** The parts that are there as a whole, in order. */
+  list(): StoredPart[] {
+    return [...this.#parts]
+      .flatMap(([part_number, { etag, size }]) => (etag === undefined ? [] : [{ part_number, etag, size }]))
+      .toSorted((a, b) => a.part_number - b.part_number);
   }
 
   /**
@@ -101,21 +143,28 @@ export class PartedUpload {
     this.#closed = true;
     await this.#stopArrivals();
     await this.#options.file.truncate(size);
+    await this.#options.journal.close();
     for (const [partNumber, part] of this.#parts) {
       if (partNumber > parts.length) part.reservation.release();
     }
     return this.#options.file;
   }
 
-  /** Takes no more parts, and frees what there is. */
-  async abort(): Promise<void> {
+  /** Takes no more parts in this process; a later one can take the upload up. */
+  async suspend(): Promise<void> {
     this.#closed = true;
     await this.#stopArrivals();
-    // A second closing is no error, and neither is a file that somebody has removed.
+    // A second closing is no error.
     await this.#options.file.close().catch(() => undefined);
-    await unlink(this.path).catch((error: unknown) => {
-      if (!isMissing(error)) throw error;
-    });
+    await this.#options.journal.close();
+  }
+
+  /** Takes no more parts, and frees what there is. */
+  async abort(): Promise<void> {
+    await this.suspend();
+    // First what tells of it, so that nothing is taken up whose bytes are gone.
+    await UploadJournal.remove(this.path);
+    await removeFile(this.path);
     for (const part of this.#parts.values()) part.reservation.release();
     this.#parts.clear();
   }
@@ -126,7 +175,8 @@ export class PartedUpload {
     { declared, place, signal }: { declared: number | undefined; place: PiecePlace | undefined; signal: AbortSignal },
   ): Promise<string | undefined> {
     signal.throwIfAborted();
-    const { partSize, file, space, onBytes } = this.#options;
+    const { partSize, file, space } = this.#options;
+    const onBytes = (count: number): void => this.#options.onBytes(this.key, count);
     const { offset, length: limit } = place ?? { offset: 0, length: partSize };
     const part = await this.#open(partNumber, offset);
     const reservation = await space.reserve(declared ?? 0);
@@ -136,12 +186,26 @@ export class PartedUpload {
       if (place !== undefined && length !== place.length) throw notAsRanged();
       part.reservation.absorb(reservation);
       part.size = offset + length;
-      if (place === undefined || part.size === place.size) part.etag = `"${randomBytes(16).toString('hex')}"`;
+      if (place === undefined || part.size === place.size) await this.#conclude(partNumber, part);
       return part.etag;
     } catch (error) {
       reservation.release();
       throw error;
     }
+  }
+
+  /** A part is whole, and stays so across a restart and a loss of power: on the disk first, and only then in the journal. */
+  async #conclude(partNumber: number, part: Part): Promise<void> {
+    const etag = `"${randomBytes(16).toString('hex')}"`;
+    await this.#options.file.datasync();
+    await this.#options.journal.noteWhole(partNumber, { size: part.size, etag });
+    part.etag = etag;
+  }
+
+  #adopt(partNumber: number, { size, etag }: KnownPart, fileSize: number): void {
+    const { partSize, space } = this.#options;
+    if (size > partSize || (partNumber - 1) * partSize + size > fileSize) return;
+    this.#parts.set(partNumber, { reservation: space.adopt(size), size, etag });
   }
 
   /** Makes a part ready for a piece at this offset: what was there from it on does not count any more. */
@@ -156,6 +220,7 @@ export class PartedUpload {
         details: { next_offset: part.size },
       });
     }
+    if (part.etag !== undefined) await this.#options.journal.noteBroken(partNumber);
     part.reservation.shrink(part.size - offset);
     part.size = offset;
     part.etag = undefined;
@@ -192,6 +257,13 @@ export class PartedUpload {
       details: { limit },
     });
   }
+}
+
+/** Removes a file that may be gone already. */
+async function removeFile(path: string): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (!isMissing(error)) throw error;
+  });
 }
 
 /** The answer to parts of an upload that was completed or aborted, or never was. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, open, readdir, rm, statfs, unlink } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import type { UploadedPart } from '../protocol/answers.ts';
+import type { StoredPart, UploadedPart } from '../protocol/answers.ts';
 import type { SignedRequest } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -13,6 +13,7 @@ import { readDeclaredLength, receiveBody } from './file-store-receive.ts';
 import { signPath } from './file-store-signature.ts';
 import { StoreSpace } from './file-store-space.ts';
 import { noSuchUpload, PartedUpload, type PiecePlace } from './file-store-upload.ts';
+import { UploadJournal } from './upload-journal.ts';
 import { isObjectKey } from './object-key.ts';
 import type { ObjectStore, SigningOptions, StoredObject, UnfinishedUpload } from './object-store.ts';
 
@@ -29,6 +30,8 @@ export interface FileStoreOptions {
   readonly signingKey: Buffer;
   /** Whether an object is still needed: it has a live URL, or is being handed over. Such a one is never evicted. */
   readonly isLive: (key: string) => boolean;
+  /** Whether an upload is under way, so that what has come of it is never evicted; always by default. */
+  readonly isUploading?: (key: string) => boolean;
   readonly logger: Logger;
   /** Told of bytes of an object as they arrive, piece by piece: must be cheap, and must not throw. */
   readonly onBytes?: (key: string, count: number) => void;
@@ -43,7 +46,8 @@ export interface FileStoreOptions {
 
 /**
  * The object store that needs nothing else: files in a directory, served by the router under URLs that it signs. An object
- * is one file that appears whole or not at all; what is unfinished when the process ends is gone with the next `open`.
+ * is one file that appears whole or not at all. Of an upload in parts that is unfinished when the process ends, the next
+ * `open` finds the parts that have arrived whole; what came in one piece is gone.
  */
 export class FileStore implements ObjectStore, FileStoreAccess {
   readonly kind = 'file';
@@ -76,7 +80,9 @@ export class FileStore implements ObjectStore, FileStoreAccess {
       maxBytes: options.maxBytes ?? 10 * GIB,
       minFreeBytes: options.minFreeBytes ?? GIB,
       readFreeBytes: options.readFreeBytes ?? (() => readFreeBytes(options.directory)),
-      countEvictable: () => this.#listEvictable().reduce((sum, object) => sum + object.size, 0),
+      countEvictable: () =>
+        this.#listEvictable().reduce((sum, object) => sum + object.size, 0) +
+        this.#listIdle().reduce((sum, upload) => sum + upload.bytes, 0),
       evict: (bytes) => this.#evict(bytes),
     });
   }
@@ -98,11 +104,8 @@ export class FileStore implements ObjectStore, FileStoreAccess {
         await mkdir(directory, { recursive: true, mode: 0o700 });
         await chmod(directory, 0o700);
       }
-      // Nobody can finish what a former process began: the tags of the parts were known to it alone.
-      for (const name of await readdir(this.#uploadsDirectory)) {
-        await rm(join(this.#uploadsDirectory, name), { recursive: true, force: true });
-      }
       this.#space.count(await this.#objects.load());
+      await this.#restoreUploads();
       this.#isOpen = true;
     } catch (error) {
       throw fromFileError(error);
@@ -117,13 +120,10 @@ export class FileStore implements ObjectStore, FileStoreAccess {
     const id = randomBytes(16).toString('hex');
     try {
       const upload = await PartedUpload.create({
-        id,
+        ...this.#placeUpload(id),
         key: checkKey(key),
         partSize,
-        path: join(this.#uploadsDirectory, id),
         startedAt: this.now(),
-        space: this.#space,
-        onBytes: (count) => this.#options.onBytes?.(key, count),
       });
       this.#uploads.set(id, upload);
       return id;
@@ -137,6 +137,10 @@ export class FileStore implements ObjectStore, FileStoreAccess {
     return this.#sign(partPath(uploadId, partNumber), options);
   }
 
+  async listParts(key: string, uploadId: string): Promise<StoredPart[] | undefined> {
+    return this.#findUpload(key, uploadId)?.list();
+  }
+
   async completeUpload(key: string, uploadId: string, parts: readonly UploadedPart[]): Promise<void> {
     const upload = this.#findUpload(key, uploadId);
     if (upload === undefined) {
@@ -148,6 +152,7 @@ export class FileStore implements ObjectStore, FileStoreAccess {
       const file = await upload.seal(parts);
       await this.#objects.publish(key, file, upload.path);
       this.#uploads.delete(uploadId);
+      await UploadJournal.remove(upload.path);
     } catch (thrown) {
       const error = fromFileError(thrown);
       // Parts that do not agree can still be sent; what the disk refused once cannot be mended.
@@ -196,17 +201,14 @@ export class FileStore implements ObjectStore, FileStoreAccess {
     for (const { id, key, startedAt } of this.#uploads.values()) yield { uploadId: id, key, startedAt };
   }
 
-  /** Ends every transfer and forgets unfinished uploads. */
+  /** Ends every transfer. Uploads in parts are left for the next process. */
   async close(): Promise<void> {
     const reason = new RelayError('transfer_interrupted', 'the store is closing');
     for (const controller of this.#arriving.values()) controller.abort(reason);
     for (const cut of this.#cuts) cut();
     const uploads = [...this.#uploads.values()];
     this.#uploads.clear();
-    const results = await Promise.allSettled(uploads.map((upload) => upload.abort()));
-    for (const result of results) {
-      if (result.status === 'rejected') this.logger.warn({ err: result.reason }, 'an upload could not be removed');
-    }
+    await Promise.all(uploads.map((upload) => upload.suspend()));
     await Promise.all(this.#active);
   }
 
@@ -291,6 +293,25 @@ export class FileStore implements ObjectStore, FileStoreAccess {
     }
   }
 
+  #placeUpload(id: string) {
+    const onBytes = (key: string, count: number): void => this.#options.onBytes?.(key, count);
+    return { id, path: join(this.#uploadsDirectory, id), space: this.#space, onBytes };
+  }
+
+  /** Takes up what former processes have left of uploads in parts, and removes all else. */
+  async #restoreUploads(): Promise<void> {
+    const names = await readdir(this.#uploadsDirectory);
+    for (const name of names) {
+      const id = UploadJournal.readName(name);
+      const upload = id === undefined ? undefined : await PartedUpload.restore(this.#placeUpload(id));
+      if (upload !== undefined) this.#uploads.set(upload.id, upload);
+    }
+    for (const name of names) {
+      if (this.#uploads.has(UploadJournal.readName(name) ?? name)) continue;
+      await rm(join(this.#uploadsDirectory, name), { recursive: true, force: true });
+    }
+  }
+
   #findUpload(key: string, uploadId: string): PartedUpload | undefined {
     const upload = this.#uploads.get(uploadId);
     return upload?.key === key ? upload : undefined;
@@ -305,12 +326,27 @@ export class FileStore implements ObjectStore, FileStoreAccess {
     return [...this.#objects.listUnread()].filter(({ key }) => !this.#options.isLive(key));
   }
 
+  /** Uploads that are only kept to be gone on with, the oldest first. */
+  #listIdle(): PartedUpload[] {
+    const { isUploading = () => true } = this.#options;
+    return [...this.#uploads.values()]
+      .filter(({ key }) => !isUploading(key))
+      .toSorted((a, b) => a.startedAt.getTime() - b.startedAt.getTime());
+  }
+
   async #evict(bytes: number): Promise<void> {
     let freed = 0;
     for (const { key, size } of this.#listEvictable()) {
       if (freed >= bytes) return;
       this.logger.info({ key, size }, 'evicted an object without a live URL to make room');
       await this.#objects.remove(key);
+      this.#options.onEvict?.(key);
+      freed += size;
+    }
+    for (const { id, key, bytes: size } of this.#listIdle()) {
+      if (freed >= bytes) return;
+      this.logger.info({ key, size }, 'gave up an unfinished upload that nobody goes on with to make room');
+      await this.abortUpload(key, id);
       this.#options.onEvict?.(key);
       freed += size;
     }

@@ -30,6 +30,20 @@ export interface PendingUpload {
   /** Of the upload in parts; null while it may still come in one piece. */
   readonly uploadId: string | null;
   readonly startedAt: Date;
+  /** Whether it is in parts and known well enough for another request to go on with it. */
+  readonly isResumable: boolean;
+}
+
+/** An upload in parts with what it is of, so that a later request for the same content goes on with it. */
+export interface ResumableUpload {
+  readonly key: string;
+  readonly uploadId: string;
+  /** Of all parts but the last, in bytes. */
+  readonly partSize: number;
+  readonly mac: string;
+  readonly dataset: string;
+  /** Of the dataset at its node, with its quotes. */
+  readonly etag: string;
 }
 
 export interface ObjectIndexOptions {
@@ -47,7 +61,13 @@ const SCHEMA = `
   CREATE INDEX IF NOT EXISTS objects_by_dataset ON objects (mac, dataset, etag, created_at);
   CREATE INDEX IF NOT EXISTS objects_by_use ON objects (last_used_at);
   CREATE TABLE IF NOT EXISTS uploads (key TEXT PRIMARY KEY, upload_id TEXT, started_at INTEGER NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS resumable (
+    key TEXT PRIMARY KEY, mac TEXT NOT NULL, dataset TEXT NOT NULL, etag TEXT NOT NULL, part_size INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS resumable_by_dataset ON resumable (mac, dataset);
 `;
+
+const LIST_PENDING = 'SELECT * FROM uploads LEFT JOIN resumable USING (key) ORDER BY started_at';
 
 const NAME = 'object index';
 
@@ -157,15 +177,43 @@ export class ObjectIndex {
 
   /** Notes that an upload has ended, well or not. An unknown one is no error. */
   endUpload(key: string): void {
+    this.#write('DELETE FROM resumable WHERE key = ?', key);
     this.#write('DELETE FROM uploads WHERE key = ?', key);
+  }
+
+  /** Notes that an upload in parts is under way, or has just stopped, and can be gone on with from then on. */
+  noteResumable(upload: ResumableUpload, at: Date = new Date()): void {
+    const { key, uploadId, mac, dataset, etag, partSize } = upload;
+    this.beginUpload(key, uploadId, at);
+    this.#write('INSERT OR REPLACE INTO resumable VALUES (?, ?, ?, ?, ?)', key, mac, dataset, etag, partSize);
+  }
+
+  /** Notes that an upload is not to be gone on with any more. */
+  giveUpUpload(key: string): void {
+    this.#write('DELETE FROM resumable WHERE key = ?', key);
+  }
+
+  /** Every upload of a dataset that can be gone on with, of whatever version, the latest first. */
+  findResumable(mac: string, dataset: string): ResumableUpload[] {
+    const sql = `SELECT * FROM resumable JOIN uploads USING (key)
+      WHERE mac = ? AND dataset = ? AND upload_id IS NOT NULL ORDER BY started_at DESC`;
+    return this.#run(() => this.#prepare(sql).all(mac, dataset)).map((row) => ({
+      key: String(row.key),
+      uploadId: String(row.upload_id),
+      partSize: Number(row.part_size),
+      mac: String(row.mac),
+      dataset: String(row.dataset),
+      etag: String(row.etag),
+    }));
   }
 
   /** Every upload that was begun and has not ended, the oldest first, those of former processes included. */
   listPending(): PendingUpload[] {
-    return this.#run(() => this.#prepare('SELECT * FROM uploads ORDER BY started_at').all()).map((row) => ({
+    return this.#run(() => this.#prepare(LIST_PENDING).all()).map((row) => ({
       key: String(row.key),
       uploadId: row.upload_id === null ? null : String(row.upload_id),
       startedAt: new Date(Number(row.started_at)),
+      isResumable: row.upload_id !== null && row.mac !== null,
     }));
   }
 

@@ -1,5 +1,5 @@
 import type { SignedRequest } from '../protocol/commands.ts';
-import type { UploadedPart } from '../protocol/answers.ts';
+import type { StoredPart, UploadedPart } from '../protocol/answers.ts';
 
 /** An object as the store sees it. */
 export interface StoredObject {
@@ -40,6 +40,9 @@ export interface ObjectStore {
 
   /** A PUT of one part. The store answers it with an `ETag` that `completeUpload` wants back. */
   signPart(key: string, uploadId: string, partNumber: number, options: SigningOptions): Promise<SignedRequest>;
+
+  /** The parts that are there as a whole, in order; undefined where there is no such upload any more. */
+  listParts(key: string, uploadId: string): Promise<StoredPart[] | undefined>;
 
   /** Makes the object out of its parts, all of them and in order. The object appears whole or not at all. */
   completeUpload(key: string, uploadId: string, parts: readonly UploadedPart[]): Promise<void>;

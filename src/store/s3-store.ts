@@ -9,12 +9,13 @@ import {
   HeadObjectCommand,
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
+  ListPartsCommand,
   PutObjectCommand,
   S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
-import type { UploadedPart } from '../protocol/answers.ts';
+import type { StoredPart, UploadedPart } from '../protocol/answers.ts';
 import type { SignedRequest } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { formatAttachment } from '../http/content-disposition.ts';
@@ -89,6 +90,26 @@ export class S3Store implements ObjectStore {
     const command = new UploadPartCommand({ ...this.#address(key), UploadId: uploadId, PartNumber: partNumber });
     const url = await this.#run(() => getSignedUrl(this.#nodeSigner, command, { expiresIn: readExpiry(options) }));
     return { method: 'PUT', url, headers: {} };
+  }
+
+  async listParts(key: string, uploadId: string): Promise<StoredPart[] | undefined> {
+    const parts: StoredPart[] = [];
+    try {
+      for (let marker: string | undefined, more = true; more; ) {
+        const input = { ...this.#address(key), UploadId: uploadId, PartNumberMarker: marker };
+        const page = await this.#run((abortSignal) => this.#client.send(new ListPartsCommand(input), { abortSignal }));
+        for (const { PartNumber, ETag, Size } of page.Parts ?? []) {
+          if (PartNumber === undefined || ETag === undefined || Size === undefined) continue;
+          parts.push({ part_number: PartNumber, etag: ETag, size: Size });
+        }
+        more = page.IsTruncated === true && page.NextPartNumberMarker !== marker;
+        marker = page.NextPartNumberMarker;
+      }
+    } catch (error) {
+      if (error instanceof RelayError && readErrorName(error.cause) === 'NoSuchUpload') return undefined;
+      throw error;
+    }
+    return parts;
   }
 
   async completeUpload(key: string, uploadId: string, parts: readonly UploadedPart[]): Promise<void> {

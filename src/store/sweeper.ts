@@ -11,7 +11,7 @@ export interface SweeperOptions {
   readonly keepMs?: number;
   /** Between two sweeps; 10 min by default. */
   readonly intervalMs?: number;
-  /** Age at which an unfinished upload that the index does not know is given up; 24 h by default. */
+  /** How long an unfinished upload stays that can be gone on with, or that the index does not know; 24 h by default. */
   readonly uploadMaxAgeMs?: number;
   /** Whether an upload of this key is in use by a request. */
   readonly isActive: (key: string) => boolean;
@@ -90,12 +90,13 @@ export class Sweeper {
     return { removed, aborted };
   }
 
-  /** Uploads that this router's index knows: whatever a former process left cannot go on. */
+  /** Uploads that this router's index knows. What a former process left goes on only where that is known of it. */
   async #abortPending(): Promise<number> {
     const { store, index, isActive } = this.#options;
     let count = 0;
-    for (const { key, uploadId, startedAt } of index.listPending()) {
-      const isLeft = startedAt < this.#startedAt || this.#isOlder(startedAt, this.#uploadMaxAgeMs);
+    for (const { key, uploadId, startedAt, isResumable } of index.listPending()) {
+      const isOld = this.#isOlder(startedAt, this.#uploadMaxAgeMs);
+      const isLeft = isOld || (!isResumable && startedAt < this.#startedAt);
       if (this.#closed || !isLeft || isActive(key)) continue;
       const isDone = await this.#attempt(key, async () => {
         if (uploadId !== null) await store.abortUpload(key, uploadId);

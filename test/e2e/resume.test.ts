@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createHash, randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, watch, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
@@ -115,3 +115,46 @@ test('a stream of a dataset that changed meanwhile fails, and leaves nothing', a
   expect([code, stderr]).toEqual([7, expect.stringMatching(/is no longer/)]);
   await expect(readFile(target)).rejects.toMatchObject({ code: 'ENOENT' });
 });
+
+/** Resolves when something in the directory has that many bytes. */
+async function grown(directory: string, name: string, bytes: number): Promise<void> {
+  const size = async (): Promise<number> => (await stat(join(directory, name)).catch(() => ({ size: 0 }))).size;
+  const changes = watch(directory);
+  if ((await size()) >= bytes) return;
+  for await (const _ of changes) if ((await size()) >= bytes) return;
+}
+
+test.each(['SIGKILL', 'SIGINT'] as const)(
+  'an app that got %s goes on with its file when it is run again',
+  async (signal) => {
+    await using site = await makeSite();
+    await using router = await startRouterProcess();
+    await using line = await SlowLine.to(router.url);
+    await using connector = await startConnectorProcess(line.url, NODE, site.data);
+    line.hold(3_000_000);
+    const target = join(site.out, 'big.bin');
+    const args = ['app', 'request-stream', '--router', router.url, '--verify', '-o', target, NODE, 'big.bin'];
+    const first = startRelay(args);
+    await line.stalled;
+    await grown(site.out, '.big.bin.relay-part', 1_000_000);
+    first.child.kill(signal);
+    const killed = await first.result;
+    if (signal === 'SIGINT') {
+      expect(killed).toMatchObject({
+        code: 130,
+        stderr: expect.stringMatching(/Run the same command again to go on: /),
+      });
+    }
+    expect(await readdir(site.out)).not.toContain('big.bin');
+    line.release();
+    const { code, stderr } = await startRelay(args).result;
+    expect([code, stderr]).toEqual([
+      0,
+      expect.stringMatching(/going on with the partial file: .* of 5.7 MiB are there/),
+    ]);
+    expect(sha256(await readFile(target))).toBe(sha256(site.bytes));
+    expect(await readdir(site.out)).toEqual(['big.bin']);
+    const done = connector.log.filter(({ msg, bytes }) => msg === 'done' && Number(bytes) > 0);
+    expect(Number(done.at(-1)?.['bytes'])).toBeLessThan(site.bytes.length);
+  },
+);

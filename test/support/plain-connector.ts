@@ -35,11 +35,20 @@ export class PlainConnector implements AsyncDisposable {
   /** Opens a WebSocket link. @param token sent with the link and with every POST. */
   static async connect(
     url: string,
-    { mac = MAC, capabilities = '', token }: { mac?: string; capabilities?: string; token?: string } = {},
+    {
+      mac = MAC,
+      capabilities = '',
+      token,
+      instance,
+    }: { mac?: string; capabilities?: string; token?: string; instance?: string } = {},
   ): Promise<PlainConnector> {
     const authorization = token === undefined ? {} : { Authorization: `Bearer ${token}` };
     const socket = new WebSocket(`${url.replace('http', 'ws')}/connectors/${mac}/socket`, 'relay.v1', {
-      headers: { 'Relay-Capabilities': capabilities, ...authorization },
+      headers: {
+        'Relay-Capabilities': capabilities,
+        ...(instance !== undefined && { 'Relay-Instance': instance }),
+        ...authorization,
+      },
     });
     const connector = new PlainConnector(url, socket, authorization);
     await once(socket, 'open');

@@ -7,6 +7,8 @@ export class SlowLine implements AsyncDisposable {
   readonly #stalled = Promise.withResolvers<void>();
   readonly #paused: Socket[] = [];
   #holding = false;
+  #afterBytes = 0;
+  #passed = 0;
 
   private constructor(target: URL) {
     this.#server = createServer((near) => {
@@ -24,9 +26,10 @@ export class SlowLine implements AsyncDisposable {
       let passed = 0;
       near.on('data', (bytes) => {
         passed += bytes.length;
+        this.#passed += bytes.length;
         far.write(bytes);
         // Commands and small answers pass; a dataset does not.
-        if (this.#holding && passed > 200_000) {
+        if (this.#holding && passed > this.#afterBytes) {
           near.pause();
           this.#paused.push(near);
           this.#stalled.resolve();
@@ -45,13 +48,20 @@ export class SlowLine implements AsyncDisposable {
     return `http://127.0.0.1:${(this.#server.address() as { port: number }).port}`;
   }
 
+  /** Bytes that went to the server, over all connections. */
+  get passed(): number {
+    return this.#passed;
+  }
+
   /** Resolves when a body is held up. */
   get stalled(): Promise<void> {
     return this.#stalled.promise;
   }
 
-  hold(): void {
+  /** Holds up each connection on which more has passed. */
+  hold(afterBytes = 200_000): void {
     this.#holding = true;
+    this.#afterBytes = afterBytes;
   }
 
   release(): void {

@@ -27,6 +27,9 @@ export const TRANSFER_OPTIONS = [
   'progress',
 ] as const satisfies OptionName[];
 
+/** Options of those that can go on with what an earlier run has left. */
+export const RESUMABLE_OPTIONS = [...TRANSFER_OPTIONS, 'resume'] as const satisfies OptionName[];
+
 /** Declares `<mac> <dataset>`. */
 export function addDatasetArguments<T>(yargs: Argv<T>): Argv<T & { mac: string; dataset: string }> {
   return completeArguments(declareMac(yargs), ['mac', 'dataset']).positional('dataset', {

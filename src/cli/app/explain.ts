@@ -1,5 +1,5 @@
 import { nameProxy } from '../../http/proxy/proxy-error.ts';
-import { type RelayClient, RelayError } from '../../index.ts';
+import { type ErrorCode, type RelayClient, RelayError } from '../../index.ts';
 import { parseMac } from '../../protocol/mac.ts';
 import { escapeForTerminal } from '../escape.ts';
 import { formatSince } from './format.ts';
@@ -14,14 +14,21 @@ export interface ErrorContext {
   readonly now?: Date | undefined;
   /** The proxy by which the router is reached. */
   readonly proxy?: URL | undefined;
+  /** What is left of the output for another run to go on with: `3 MB of 10 MB are there`. */
+  readonly partial?: string | undefined;
 }
 
 /** How long looking for better advice may hold up an error, in milliseconds. */
 const ADVICE_MS = 2000;
 
+/** What may pass when the user wants it to. */
+const GOES_ON: ReadonlySet<ErrorCode> = new Set(['interrupted', 'timed_out', 'output_failed']);
+
 /** The same error, its message completed with what to do next, as far as an app can know it. */
 export async function explainError(error: RelayError, context: ErrorContext): Promise<RelayError> {
-  const message = await findWords(error, context);
+  const words = await findWords(error, context);
+  const goesOn = context.partial !== undefined && (error.retryable || GOES_ON.has(error.code));
+  const message = goesOn ? `${words}\nRun the same command again to go on: ${context.partial}.` : words;
   return new RelayError(error.code, message, { cause: error, details: error.details });
 }
 

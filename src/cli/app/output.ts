@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { checkTarget, outputError, type Receipt, saveTo, writeOut } from '../../files.ts';
-import type { Content } from '../../index.ts';
+import { checkTarget, outputError, type Receipt, type ResumeOptions, saveTo, writeOut } from '../../files.ts';
+import type { Content, Known } from '../../index.ts';
 import type { Io } from '../io.ts';
 import { formatBytes, formatDuration } from './format.ts';
 import { createProgress, type Progress, wantsProgress } from './progress.ts';
@@ -42,13 +42,22 @@ export class Output {
 
   /**
    * Brings the content to where it belongs, checks it, and says how that went.
+   * @param open gives the content; what of it is there already need not be in it.
+   * @param from names the dataset where a partial file of it may be left and gone on with.
    * @throws {RelayError} as `saveTo` and `writeOut` do; output_failed when standard output fails.
    * @throws {OutputClosed} when nobody reads standard output any more.
    */
-  async deliver(content: Content): Promise<Receipt> {
-    const { signal, config, endWaiting } = this.#session;
-    endWaiting();
-    this.progress.begin('receiving', content.size);
+  async deliver(open: (known: Known | undefined) => Promise<Content>, from?: string): Promise<Receipt> {
+    const session = this.#session;
+    const { signal, config } = session;
+    let skipped = 0;
+    const begin = async (known?: Known): Promise<Content> => {
+      const content = await open(known);
+      session.endWaiting();
+      skipped = content.offset ?? 0;
+      this.progress.begin('receiving', content.size, skipped);
+      return content;
+    };
     const options = {
       signal,
       requireDigest: config.verify,
@@ -57,25 +66,38 @@ export class Output {
         this.progress.update(received);
       },
     };
+    session.keepPartial(undefined);
     try {
       const receipt = await (this.#path === undefined
-        ? onStdout(() => writeOut(this.#session.io.stdout, content, options))
-        : saveTo(this.#path, content, options));
+        ? onStdout(async () => writeOut(session.io.stdout, await begin(), options))
+        : saveTo(this.#path, begin, { ...options, resume: from === undefined ? undefined : this.#resume(from) }));
       this.progress.end();
-      this.#conclude(receipt);
+      this.#conclude(receipt, skipped);
       return receipt;
     } finally {
       this.progress.end();
     }
   }
 
-  #conclude({ size, verified }: Receipt): void {
+  #resume(from: string): ResumeOptions {
+    const { config, note, keepPartial } = this.#session;
+    return {
+      from,
+      startOver: !config.resume,
+      onResume: (there, size) =>
+        note(`going on with the partial file: ${formatBytes(there)} of ${formatBytes(size)} are there`),
+      onStartOver: (reason) => note(`${reason}; starting over`),
+      onKept: (there, size) => keepPartial(`${formatBytes(there)} of ${formatBytes(size)} are there`),
+    };
+  }
+
+  #conclude({ size, verified }: Receipt, skipped: number): void {
     const { io, note } = this.#session;
     if (!verified)
       note('unverified: the node gave no digest, so only the size was checked (--verify makes this an error)');
     if (this.#path === undefined || io.stderr.isTTY !== true) return;
     const ms = Math.max(1, Date.now() - this.#startedAt);
-    const rate = formatBytes(Math.round((size * 1000) / ms));
+    const rate = formatBytes(Math.round(((size - skipped) * 1000) / ms));
     note(
       `${this.#path}: ${formatBytes(size)} in ${formatDuration(ms)} (${rate}/s)${verified ? ', SHA-256 verified' : ''}`,
     );

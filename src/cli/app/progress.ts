@@ -4,8 +4,8 @@ import { formatBytes, formatDuration } from './format.ts';
 
 /** Shows how far a transfer is. */
 export interface Progress {
-  /** Begins a stretch of work, such as `download`; the total is in bytes, where it is known. */
-  begin(label: string, total: number | undefined): void;
+  /** Begins a stretch of work, such as `download`; the total is in bytes, where it is known, and `done` of them are done. */
+  begin(label: string, total: number | undefined, done?: number): void;
   /** So many bytes of it are done. */
   update(done: number): void;
   /** Takes the bar away. */
@@ -43,10 +43,10 @@ class Bar implements Progress {
     this.#now = now;
   }
 
-  begin(label: string, total: number | undefined): void {
+  begin(label: string, total: number | undefined, done = 0): void {
     this.end();
     this.#total = total;
-    this.#samples = [{ at: this.#now(), done: 0 }];
+    this.#samples = [{ at: this.#now(), done }];
     const format =
       total === undefined ? `${label}  {done}  {rate}` : `${label} [{bar}] {percentage}%  {done}/{of}  {rate}  {left}`;
     this.#bar = new SingleBar(
@@ -61,7 +61,7 @@ class Bar implements Progress {
       },
       Presets.legacy,
     );
-    this.#bar.start(total ?? 0, 0, this.#words(0));
+    this.#bar.start(total ?? 0, done, this.#words(done));
   }
 
   update(done: number): void {

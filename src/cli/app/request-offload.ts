@@ -1,7 +1,7 @@
 import { downloadOffloaded, type OffloadAnswer, RelayError, type RequestStatus } from '../../index.ts';
 import { addOptions } from '../flags.ts';
 import type { CommandContext } from '../io.ts';
-import { type AppCommand, addDatasetArguments, TRANSFER_OPTIONS } from './arguments.ts';
+import { type AppCommand, addDatasetArguments, RESUMABLE_OPTIONS } from './arguments.ts';
 import { Output, print } from './output.ts';
 import { runSession, type Session } from './session.ts';
 
@@ -12,7 +12,7 @@ export function requestOffloadCommand(context: CommandContext): AppCommand<{ mac
     describe: 'Get a dataset by way of an object store (pattern C): for large files',
     builder: (yargs) =>
       addOptions(addDatasetArguments(yargs), 'app', {
-        names: [...TRANSFER_OPTIONS, 'json', 'url'],
+        names: [...RESUMABLE_OPTIONS, 'json', 'url'],
         completing: context.completing,
       })
         .usage('$0 app request-offload <mac> <dataset> [options]')
@@ -96,5 +96,8 @@ async function download(
     }
     return fresh.download_url;
   };
-  await output.deliver(downloadOffloaded(answer, { fetch, signal, renew }));
+  await output.deliver(
+    async (known) => downloadOffloaded(answer, { fetch, signal, renew, known }),
+    client.datasetUrl(mac, dataset),
+  );
 }

@@ -1,7 +1,7 @@
 import { RelayError } from '../../index.ts';
 import { addOptions } from '../flags.ts';
 import type { CommandContext } from '../io.ts';
-import { type AppCommand, addDatasetArguments, TRANSFER_OPTIONS } from './arguments.ts';
+import { type AppCommand, addDatasetArguments, RESUMABLE_OPTIONS } from './arguments.ts';
 import { formatBytes } from './format.ts';
 import { Output } from './output.ts';
 import { runSession, type Session } from './session.ts';
@@ -13,7 +13,7 @@ export function requestStreamCommand(context: CommandContext): AppCommand<{ mac:
     describe: 'Get a dataset as a stream (pattern B): for files of any size',
     builder: (yargs) =>
       addOptions(addDatasetArguments(yargs), 'app', {
-        names: [...TRANSFER_OPTIONS, 'json'],
+        names: [...RESUMABLE_OPTIONS, 'json'],
         completing: context.completing,
       })
         .usage('$0 app request-stream <mac> <dataset> [options]')
@@ -34,7 +34,11 @@ async function requestStream(session: Session, mac: string, dataset: string): Pr
   const onInterruption = (error: RelayError, offset: number): void =>
     session.note(`${error.message}; going on after ${formatBytes(offset)}`);
   await session.retrying(
-    async () => output.deliver(await client.requestStream(mac, dataset, { signal, onInterruption })),
+    () =>
+      output.deliver(
+        (known) => client.requestStream(mac, dataset, { signal, known, onInterruption }),
+        client.datasetUrl(mac, dataset),
+      ),
     () => output.isUntouched,
   );
 }

@@ -31,7 +31,7 @@ async function requestSync(session: Session, mac: string, dataset: string): Prom
   const output = new Output(session);
   await output.prepare();
   await session.retrying(
-    async () => output.deliver(await client.requestSyncBytes(mac, dataset, { signal })),
+    () => output.deliver(() => client.requestSyncBytes(mac, dataset, { signal })),
     () => output.isUntouched,
   );
 }

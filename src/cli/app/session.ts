@@ -31,6 +31,10 @@ export interface Session {
   readonly note: (text: string) => void;
   /** Takes away the line that tells what is waited for, since something else is to be shown. */
   readonly endWaiting: () => void;
+  /** Says what of the output is left for another run to go on with, should this one fail; undefined for nothing. */
+  readonly keepPartial: (what: string | undefined) => void;
+  /** What was last said of it. */
+  readonly partial: () => string | undefined;
   /** Tries until it works, as `--retry` and `--wait` have it. */
   readonly retrying: <T>(attempt: () => Promise<T>, mayRetry?: () => boolean) => Promise<T>;
 }
@@ -90,8 +94,8 @@ export async function runSession(
       await Promise.race([work(session), twice.promise]);
     } catch (thrown) {
       if (thrown instanceof OutputClosed) return;
-      const proxy = chooseProxy(config.router);
-      const error = await explainError(RelayError.from(thrown), { client, proxy, ...subject });
+      const context = { client, proxy: chooseProxy(config.router), ...subject, partial: session.partial() };
+      const error = await explainError(RelayError.from(thrown), context);
       if (config.json) {
         io.stderr.write(toProblemLine(error));
         markReported(error);
@@ -136,6 +140,7 @@ function createSession(io: Io, config: Config<'app'>, client: RelayClient, fetch
       line.clear();
     }
   };
+  let partial: string | undefined;
   return {
     io,
     config,
@@ -144,6 +149,10 @@ function createSession(io: Io, config: Config<'app'>, client: RelayClient, fetch
     signal,
     note,
     endWaiting: () => line.clear(),
+    keepPartial: (what) => {
+      partial = what;
+    },
+    partial: () => partial,
     retrying,
   };
 }

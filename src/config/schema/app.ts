@@ -59,6 +59,13 @@ export const APP_OPTIONS = {
     placeholder: 'TIME',
     summary: 'How long a transfer may stand still before it is taken up again; longer than a router waits for a node',
   },
+  resume: {
+    roles: ['app'],
+    kind: 'boolean',
+    group: 'Transfer',
+    default: 'true',
+    summary: 'Go on with the partial file that an earlier run to the same FILE has left; --no-resume starts over',
+  },
   timeout: {
     roles: ['app'],
     kind: 'duration',

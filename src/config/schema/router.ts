@@ -102,7 +102,8 @@ export const ROUTER_OPTIONS = {
     default: '24h',
     max: 3650 * 24 * 3_600_000,
     placeholder: 'TIME',
-    summary: 'How long an object lives after its last URL or read',
+    summary:
+      'How long an object lives after its last URL or read, and an upload that stopped for somebody to go on with it',
   },
   'url-ttl': {
     roles: ['router'],

@@ -6,6 +6,7 @@ import type { Digests } from '../datasets/digests.ts';
 import type { Agents } from '../http/agents.ts';
 import type { Passages } from '../passages.ts';
 import type { RouterClient } from '../router-client.ts';
+import type { Uploads } from '../uploads.ts';
 
 /** What all requests share. */
 export interface Services {
@@ -19,6 +20,7 @@ export interface Services {
   readonly roundTripMs: () => number | undefined;
   /** Most chunks of one dataset that are sent side by side; 1 for none. */
   readonly maxParallel: number;
+  readonly uploads: Uploads;
 }
 
 /** What one request has. */

@@ -19,11 +19,13 @@ const FIRST_PAUSE_MS = 500;
 /** Pattern C: the dataset goes to the object store, and the router gets its name there. */
 export const answerOffloading: Handler<'get_dataset_offload'> = async (command, outer) => {
   const { router, dataDir, digests } = outer;
+  // A router that restarted asks anew for what its predecessor had begun.
+  using turn = await outer.uploads.enter(command.upload.download_url, outer.signal);
   await using dataset = await openDataset(dataDir, command.dataset_name);
   dataset.match(command.if_match);
   // One part that fails ends the others, and the hashing.
   const stop = new AbortController();
-  const context = { ...outer, signal: AbortSignal.any([outer.signal, stop.signal]) };
+  const context = { ...outer, signal: AbortSignal.any([outer.signal, turn.signal, stop.signal]) };
   const progress = new Progress(command.request_id, dataset.facts.size, context, stop);
   try {
     const [parts, digest] = await joinAll(stop, [
@@ -72,19 +74,24 @@ async function upload(
 
 async function uploadParts(
   dataset: OpenDataset,
-  { request_id: requestId }: OffloadCommand,
+  { request_id: requestId, if_match }: OffloadCommand,
   context: RequestContext,
   progress: Progress,
   stop: AbortController,
 ): Promise<UploadedPart[]> {
   const { size } = dataset.facts;
-  const urls = await PartUrls.open(context.router, requestId, size, context.signal);
+  // Parts that are there are of the dataset as the command wants it, which is what was opened.
+  const wanted = { requestId, totalSize: size, wantDone: if_match !== undefined };
+  const urls = await PartUrls.open(context.router, wanted, context.signal);
   const parts: UploadedPart[] = [];
+  if (urls.done.size > 0) context.logger.info({ done: urls.done.size, of: urls.count }, 'goes on with an upload');
   let nextNumber = 1;
   const work = async (): Promise<void> => {
     while (nextNumber <= urls.count) {
       const number = nextNumber++;
-      parts.push({ part_number: number, etag: await putPart(dataset, number, urls, context, progress) });
+      const done = urls.done.get(number);
+      if (done !== undefined) progress.add(Math.min(urls.partSize, size - (number - 1) * urls.partSize));
+      parts.push({ part_number: number, etag: done ?? (await putPart(dataset, number, urls, context, progress)) });
     }
   };
   await joinAll(stop, Array.from({ length: Math.min(PARALLEL_PARTS, urls.count) }, work));

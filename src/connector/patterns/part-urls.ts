@@ -1,4 +1,4 @@
-import type { PartsGrant } from '../../protocol/answers.ts';
+import type { PartsGrant, PartsRequest, StoredPart } from '../../protocol/answers.ts';
 import type { SignedRequest } from '../../protocol/commands.ts';
 import type { RouterClient } from '../router-client.ts';
 
@@ -12,6 +12,8 @@ export class PartUrls {
   readonly count: number;
   /** Whether a part may go up in pieces. */
   readonly takesRanges: boolean;
+  /** Entity tags of the parts that the store has already, by number. */
+  readonly done: ReadonlyMap<number, string>;
   readonly #request: (numbers: number[]) => Promise<PartsGrant>;
   readonly #urls = new Map<number, Promise<SignedRequest>>();
 
@@ -19,27 +21,35 @@ export class PartUrls {
     this.partSize = grant.part_size;
     this.count = Math.max(1, Math.ceil(totalSize / grant.part_size));
     this.takesRanges = grant.ranges === true;
+    // A part of another length is none of this dataset.
+    const isWhole = ({ part_number: n, size }: StoredPart): boolean =>
+      n <= this.count && size === Math.min(this.partSize, totalSize - (n - 1) * this.partSize);
+    this.done = new Map((grant.done ?? []).filter(isWhole).map(({ part_number: n, etag }) => [n, etag]));
     this.#request = request;
     this.#keep([1], Promise.resolve(grant));
   }
 
-  /** Asks for the first part, and so for the size of all of them. */
+  /**
+   * Asks for the first part, and so for the size of all of them.
+   * @param wantDone whether to ask as well which parts are there already.
+   */
   static async open(
     router: RouterClient,
-    requestId: string,
-    totalSize: number,
+    { requestId, totalSize, wantDone }: { requestId: string; totalSize: number; wantDone: boolean },
     signal: AbortSignal,
   ): Promise<PartUrls> {
-    const request = (numbers: number[]): Promise<PartsGrant> =>
-      router.postParts({ request_id: requestId, part_numbers: numbers, total_size: totalSize }, signal);
-    return new PartUrls(await request([1]), totalSize, request);
+    const request = (numbers: number[], more: Partial<PartsRequest> = {}): Promise<PartsGrant> =>
+      router.postParts({ request_id: requestId, part_numbers: numbers, total_size: totalSize, ...more }, signal);
+    return new PartUrls(await request([1], wantDone ? { want_done: true } : {}), totalSize, request);
   }
 
   /** The URL of a part, fetched together with those of the parts after it. */
   async find(number: number): Promise<SignedRequest> {
     if (!this.#urls.has(number)) {
       const numbers: number[] = [];
-      for (let n = number; n <= this.count && numbers.length < BATCH && !this.#urls.has(n); n++) numbers.push(n);
+      for (let n = number; n <= this.count && numbers.length < BATCH && !this.#urls.has(n); n++) {
+        if (!this.done.has(n)) numbers.push(n);
+      }
       this.#keep(numbers, this.#request(numbers));
     }
     return this.#urls.get(number) as Promise<SignedRequest>;

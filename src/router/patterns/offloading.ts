@@ -3,7 +3,7 @@ import type { Logger } from '../../observability/logger.ts';
 import type { DatasetInfo } from '../../protocol/answers.ts';
 import type { OffloadAnswer } from '../../protocol/app.ts';
 import { RelayError } from '../../protocol/errors.ts';
-import type { ObjectIndex } from '../../store/object-index.ts';
+import type { ObjectIndex, ResumableUpload } from '../../store/object-index.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { Context } from '../context.ts';
 import type { Link } from '../links/link.ts';
@@ -178,18 +178,27 @@ export class Offloads {
     identity: string | undefined,
   ): Upload {
     const { store, index, urlTtlMs } = options;
+    const source = stat?.etag === undefined ? undefined : { mac: record.mac, dataset: record.dataset, etag: stat.etag };
+    const resumed = source === undefined ? undefined : this.#findUnfinished(options, source);
     const upload = new Upload({
       store,
       mac: record.mac,
       stat,
       urlTtlMs,
       allowsUrl: (url) => options.offloadOrigins.includes(new URL(url).origin),
-      onParts: (begun, uploadId) => index.beginUpload(begun.key, uploadId),
+      resumed,
+      onParts: ({ key }, parts) => {
+        if (source === undefined) index.beginUpload(key, parts.uploadId);
+        else index.noteResumable({ ...source, ...parts, key });
+      },
       onEnd: (ended, result) => {
         this.#uploads.delete(ended.key);
         if (identity !== undefined) this.#joinable.delete(identity);
         if (result instanceof RelayError) {
-          this.#discard(options, ended);
+          if (source !== undefined && ended.parts !== undefined && mayGoOn(result)) {
+            // Its age counts from now.
+            index.noteResumable({ ...source, ...ended.parts, key: ended.key });
+          } else this.#discard(options, ended.key, () => ended.discard());
           return;
         }
         if (result.key !== undefined) {
@@ -201,7 +210,14 @@ export class Offloads {
     });
     this.#uploads.set(upload.key, upload);
     if (identity !== undefined) this.#joinable.set(identity, upload);
-    index.beginUpload(upload.key);
+    if (resumed === undefined) index.beginUpload(upload.key);
+    else {
+      index.noteResumable(resumed);
+      options.logger.info(
+        { request_id: record.id, mac: record.mac, dataset: record.dataset, key: upload.key },
+        'an unfinished upload is gone on with',
+      );
+    }
     // A connector shows that it is at it by what it reports, or by what the router's own store sees of it.
     const showsLife = ({ hello }: Link): boolean => store.kind === 'file' || hello.capabilities.has('progress');
     upload.attach(
@@ -225,14 +241,27 @@ export class Offloads {
     return upload;
   }
 
-  #discard({ index, logger }: OffloadsOptions, upload: Upload): void {
-    const discarding = upload
-      .discard()
-      .then(() => index.endUpload(upload.key))
+  /** The upload of this content that stopped. What others of the dataset have left is of no use any more. */
+  #findUnfinished(
+    options: OffloadsOptions,
+    { mac, dataset, etag }: { mac: string; dataset: string; etag: string },
+  ): ResumableUpload | undefined {
+    const { store, index } = options;
+    const left = index.findResumable(mac, dataset).filter(({ key }) => !this.#uploads.has(key));
+    const same = left.find((upload) => upload.etag === etag);
+    for (const { key, uploadId } of left) {
+      if (key !== same?.key) this.#discard(options, key, () => store.abortUpload(key, uploadId));
+    }
+    return same;
+  }
+
+  #discard({ index, logger }: OffloadsOptions, key: string, remove: () => Promise<void>): void {
+    // At once: the next request must not go on with what is about to go.
+    index.giveUpUpload(key);
+    const discarding = remove()
+      .then(() => index.endUpload(key))
       // The index still names it, so the sweeper tries again.
-      .catch((error: unknown) =>
-        logger.warn({ key: upload.key, err: error }, 'an unfinished upload could not be removed yet'),
-      )
+      .catch((error: unknown) => logger.warn({ key, err: error }, 'an unfinished upload could not be removed yet'))
       .finally(() => this.#discarding.delete(discarding));
     this.#discarding.add(discarding);
   }
@@ -251,3 +280,6 @@ export class Offloads {
     return { url: signed, expiresAt };
   }
 }
+
+/** Whether the parts of an upload that failed so are worth keeping for who asks again: nobody wanted it to end. */
+const mayGoOn = ({ retryable, code }: RelayError): boolean => retryable && code !== 'dataset_changed';

@@ -1,4 +1,11 @@
-import type { DatasetInfo, OffloadProgress, PartsGrant, PartsRequest, Result } from '../../protocol/answers.ts';
+import type {
+  DatasetInfo,
+  OffloadProgress,
+  PartsGrant,
+  PartsRequest,
+  Result,
+  StoredPart,
+} from '../../protocol/answers.ts';
 import type { UploadTarget } from '../../protocol/commands.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Mac } from '../../protocol/mac.ts';
@@ -30,6 +37,13 @@ export interface Waiter {
   fail(error: RelayError): void;
 }
 
+/** An upload in parts at the store. */
+export interface UploadParts {
+  readonly uploadId: string;
+  /** Of all parts but the last, in bytes. */
+  readonly partSize: number;
+}
+
 export interface UploadOptions {
   readonly store: ObjectStore;
   readonly mac: Mac;
@@ -38,8 +52,10 @@ export interface UploadOptions {
   readonly urlTtlMs: number;
   /** Whether a URL of the node's own may be handed out. */
   readonly allowsUrl: (url: string) => boolean;
-  /** Told when the upload goes on in parts. */
-  readonly onParts: (upload: Upload, uploadId: string) => void;
+  /** An upload of the same content that stopped, to be gone on with. */
+  readonly resumed?: (UploadParts & { readonly key: string }) | undefined;
+  /** Told when the upload goes on in parts, and again whenever more of them are asked for. */
+  readonly onParts: (upload: Upload, parts: UploadParts) => void;
   /** Told when the upload is over, before its waiters are; by then nothing new can join it. */
   readonly onEnd: (upload: Upload, result: Offloaded | RelayError) => void;
 }
@@ -52,15 +68,16 @@ export class Upload implements Answer {
   readonly #options: UploadOptions;
   #exchange: Exchange | undefined;
   #baseUrl = '';
-  #parts: { uploadId: string; size: number } | undefined;
-  #partsBegun: Promise<{ uploadId: string; size: number }> | undefined;
+  #parts: UploadParts | undefined;
+  #partsBegun: Promise<UploadParts> | undefined;
   #reported: number | undefined;
   #received = 0;
   totalSize: number | undefined;
 
   constructor(options: UploadOptions) {
     this.#options = options;
-    this.key = createObjectKey(options.mac);
+    this.key = options.resumed?.key ?? createObjectKey(options.mac);
+    this.#parts = options.resumed;
     this.totalSize = options.stat?.size;
   }
 
@@ -70,6 +87,11 @@ export class Upload implements Answer {
 
   get error(): RelayError | undefined {
     return this.#exchange?.error;
+  }
+
+  /** The upload in parts, where there is one. */
+  get parts(): UploadParts | undefined {
+    return this.#parts;
   }
 
   get bytesDone(): number {
@@ -96,12 +118,14 @@ export class Upload implements Answer {
     return { ...put, download_url: store.nameObject(this.key, baseUrl), expires_at: expiresAt.toISOString() };
   }
 
-  async grantParts({ part_numbers: numbers, total_size: size }: PartsRequest): Promise<PartsGrant> {
-    const { store, urlTtlMs } = this.#options;
+  async grantParts({ part_numbers: numbers, total_size: size, want_done }: PartsRequest): Promise<PartsGrant> {
+    const { store, urlTtlMs, onParts } = this.#options;
     this.totalSize ??= size;
     // Many requests for parts may come at once, and all belong to one upload.
-    this.#partsBegun ??= this.#beginParts(choosePartSize(size ?? this.totalSize));
+    this.#partsBegun ??= this.#takeUpParts(choosePartSize(size ?? this.totalSize));
     const parts = await this.#partsBegun;
+    if (parts === this.#parts) onParts(this, parts);
+    const done = want_done === true ? await this.#listDone(parts) : undefined;
     const expiresAt = new Date(Date.now() + urlTtlMs);
     const sign = async (part_number: number): Promise<PartsGrant['parts'][number]> => ({
       part_number,
@@ -109,7 +133,8 @@ export class Upload implements Answer {
     });
     return {
       parts: await Promise.all(numbers.map(sign)),
-      part_size: parts.size,
+      part_size: parts.partSize,
+      ...(done !== undefined && { done }),
       ...(store.kind === 'file' && { ranges: true }),
       expires_at: expiresAt.toISOString(),
     };
@@ -147,22 +172,34 @@ export class Upload implements Answer {
   /** Frees what an upload that failed has left in the store. */
   async discard(): Promise<void> {
     const { store } = this.#options;
-    const parts = this.#parts ?? (await this.#partsBegun?.catch(() => undefined));
+    const parts = (await this.#partsBegun?.catch(() => undefined)) ?? this.#parts;
     if (parts !== undefined) await store.abortUpload(this.key, parts.uploadId);
     await store.remove(this.key);
   }
 
-  async #beginParts(size: number): Promise<{ uploadId: string; size: number }> {
+  /** Goes on with the upload that there is, or begins one. */
+  async #takeUpParts(size: number): Promise<UploadParts> {
+    const { store, resumed } = this.#options;
     try {
-      const uploadId = await this.#options.store.createUpload(this.key, size);
-      this.#parts = { uploadId, size };
-      this.#options.onParts(this, uploadId);
+      if (resumed !== undefined && (await store.listParts(this.key, resumed.uploadId)) !== undefined) return resumed;
+      this.#parts = { uploadId: await store.createUpload(this.key, size), partSize: size };
       return this.#parts;
     } catch (error) {
       // The next request for parts tries again.
       this.#partsBegun = undefined;
       throw error;
     }
+  }
+
+  /** The parts that need not be sent again: those that are stored in full length, of content that is certainly the same. */
+  async #listDone({ uploadId, partSize }: UploadParts): Promise<StoredPart[]> {
+    const { store, stat } = this.#options;
+    const total = this.totalSize;
+    if (stat?.etag === undefined || total === undefined) return [];
+    const stored = (await store.listParts(this.key, uploadId)) ?? [];
+    return stored.filter(
+      ({ part_number: n, size }) => size > 0 && size === Math.min(partSize, total - (n - 1) * partSize),
+    );
   }
 
   async #accept(result: Result): Promise<Offloaded> {
@@ -190,6 +227,9 @@ export class Upload implements Answer {
       if (this.#parts === undefined) throw new RelayError('invalid_request', 'field parts: no parts were asked for');
       const inOrder = result.parts.toSorted((a, b) => a.part_number - b.part_number);
       await store.completeUpload(this.key, this.#parts.uploadId, inOrder);
+    } else if (this.#parts !== undefined) {
+      // It came in one piece after all.
+      await store.abortUpload(this.key, this.#parts.uploadId);
     }
     const object = await store.stat(this.key);
     if (object === undefined)

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { ask, call } from '../../support/plain-app.ts';
 import { MAC, PlainConnector, type RawCommand } from '../../support/plain-connector.ts';
@@ -272,5 +273,131 @@ describe('request-digest', () => {
     await using router = await startRouter();
     await using _node = await PlainConnector.connect(router.url);
     expect((await ask(router.url, '/datasets/request-digest').answer).status).toBe(501);
+  });
+});
+
+describe('an upload that stopped', () => {
+  const PART = 16 * 1024 * 1024;
+  const SIZE = PART + 5;
+  const CAPABILITIES = 'multipart, progress, stat';
+
+  interface Grant {
+    parts: { part_number: number; url: string }[];
+    part_size: number;
+    done?: { part_number: number; etag: string; size: number }[];
+  }
+
+  /** Answers the two commands of an offload: looks at the dataset, and asks for its first part. */
+  async function begin(node: PlainConnector, etag = '"1"', more: object = { want_done: true }) {
+    const stat = await node.next();
+    await node.post(RESULT, { request_id: stat.request_id, dataset: { name: 'a.csv', size: SIZE, etag } });
+    return take(node, (await node.next()) as UploadCommand, more);
+  }
+
+  async function take(node: PlainConnector, command: UploadCommand, more: object = { want_done: true }) {
+    const { request_id, upload } = command;
+    const body = { request_id, part_numbers: [1, 2], total_size: SIZE, ...more };
+    const reply = await node.post('/datasets/offload/parts', body);
+    const grant = reply.body as unknown as Grant;
+    const sendPart = async (number: number): Promise<{ part_number: number; etag: string }> => {
+      const url = grant.parts.find(({ part_number: n }) => n === number)?.url ?? '';
+      const { headers } = await put(url, number === 1 ? 'a'.repeat(PART) : 'tail!');
+      return { part_number: number, etag: String(headers.get('etag')) };
+    };
+    return { request_id, upload, grant, sendPart };
+  }
+
+  test('goes on after a restart of the router, from the parts that are stored', async () => {
+    await using directory = await makeTempDir();
+    const where = {
+      stateDir: join(directory.path, 'state'),
+      storeLocation: { kind: 'file', directory: join(directory.path, 'store') },
+    } as const;
+    const first = await startRouter(where);
+    const node = await PlainConnector.connect(first.url, { capabilities: CAPABILITIES });
+    await ask(first.url, OFFLOAD, undefined, ASYNC).answer;
+    const before = await begin(node);
+    expect(before.grant.done).toEqual([]);
+    const one = await before.sendPart(1);
+    await node[Symbol.asyncDispose]();
+    await first[Symbol.asyncDispose]();
+    await using second = await startRouter(where);
+    await using again = await PlainConnector.connect(second.url, { capabilities: CAPABILITIES });
+    const { answer } = ask(second.url, OFFLOAD);
+    const after = await begin(again);
+    expect(new URL(after.upload.download_url).pathname).toBe(new URL(before.upload.download_url).pathname);
+    expect(after.grant.done).toEqual([{ ...one, size: PART }]);
+    const { request_id, upload } = after;
+    const parts = [one, await after.sendPart(2)];
+    await again.post(RESULT, { request_id, download_url: upload.download_url, size: SIZE, etag: '"1"', parts });
+    const { download_url: url } = (await answer).json() as { download_url: string };
+    expect((await (await fetch(url)).text()).length).toBe(SIZE);
+  });
+
+  test('is taken over by another process of its connector', async () => {
+    await using router = await startRouter();
+    const node = await PlainConnector.connect(router.url, { capabilities: CAPABILITIES, instance: 'one' });
+    const { answer } = ask(router.url, OFFLOAD);
+    const before = await begin(node);
+    const one = await before.sendPart(1);
+    await node[Symbol.asyncDispose]();
+    await using again = await PlainConnector.connect(router.url, { capabilities: CAPABILITIES, instance: 'two' });
+    const after = await take(again, (await again.next()) as UploadCommand);
+    expect([after.request_id, after.grant.done]).toEqual([before.request_id, [{ ...one, size: PART }]]);
+    const { request_id, upload } = after;
+    const parts = [one, await after.sendPart(2)];
+    await again.post(RESULT, { request_id, download_url: upload.download_url, size: SIZE, etag: '"1"', parts });
+    expect((await answer).json()).toMatchObject({ status: 'success', size: SIZE });
+  });
+
+  test.each([
+    ['goes on after a failure that may pass', 'connector_failed', '"1"', 1],
+    ['leaves nothing to another version', 'connector_failed', '"2"', 0],
+    ['leaves nothing when the dataset changed', 'dataset_changed', '"1"', 0],
+  ])('%s', async (_, code, etag, done) => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: CAPABILITIES });
+    const failing = ask(router.url, OFFLOAD).answer;
+    const before = await begin(node);
+    await before.sendPart(1);
+    await node.post(RESULT, { request_id: before.request_id, error: { code, message: 'x' } });
+    expect((await failing).json()).toMatchObject({ code });
+    const waiting = ask(router.url, OFFLOAD);
+    const after = await begin(node, etag);
+    expect(after.grant.done?.length).toBe(done);
+    const isSame = after.upload.download_url === before.upload.download_url;
+    expect(isSame).toBe(done === 1);
+    if (!isSame) expect((await put(before.grant.parts[1]?.url ?? '', 'tail!')).status).toBe(404);
+    waiting.request.destroy();
+  });
+
+  test('leaves nothing when it is cancelled', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: CAPABILITIES });
+    const { request_id: id } = (await ask(router.url, OFFLOAD, undefined, ASYNC).answer).json();
+    const before = await begin(node);
+    await before.sendPart(1);
+    expect((await call(router.url, 'DELETE', `/requests/${String(id)}`)).status).toBe(204);
+    const waiting = ask(router.url, OFFLOAD);
+    const after = await begin(node);
+    expect(after.grant.done).toEqual([]);
+    waiting.request.destroy();
+  });
+
+  test('is sent whole by a connector that does not ask what is there', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: CAPABILITIES });
+    const failing = ask(router.url, OFFLOAD).answer;
+    const before = await begin(node, '"1"', {});
+    expect(before.grant.done).toBeUndefined();
+    await before.sendPart(1);
+    await node.post(RESULT, { request_id: before.request_id, error: { code: 'connector_failed', message: 'x' } });
+    await failing;
+    const { answer } = ask(router.url, OFFLOAD);
+    const { request_id, upload, grant, sendPart } = await begin(node, '"1"', {});
+    expect(grant.done).toBeUndefined();
+    const parts = [await sendPart(1), await sendPart(2)];
+    await node.post(RESULT, { request_id, download_url: upload.download_url, size: SIZE, etag: '"1"', parts });
+    expect((await answer).json()).toMatchObject({ status: 'success', size: SIZE });
   });
 });

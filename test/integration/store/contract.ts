@@ -178,6 +178,22 @@ export function describeObjectStore(title: string, start: () => Promise<StoreUnd
       expect(await store.stat(key)).toBeUndefined();
     });
 
+    it('says which parts are there, and nothing of an upload that is not', async () => {
+      const key = newKey();
+      const id = await store.createUpload(key, PART_BYTES);
+      expect(await store.listParts(key, id)).toEqual([]);
+      const second = await putPart(key, id, 2, randomBytes(1000));
+      const first = await putPart(key, id, 1, randomBytes(PART_BYTES));
+      const broken = await beginPut(await store.signPart(key, id, 3, signing()), 1000, randomBytes(500));
+      broken.destroy();
+      expect(await store.listParts(key, id)).toEqual([
+        { ...first, size: PART_BYTES },
+        { ...second, size: 1000 },
+      ]);
+      await store.abortUpload(key, id);
+      expect(await store.listParts(key, id)).toBeUndefined();
+    });
+
     it('lists uploads that are not finished, where it can', async () => {
       const key = newKey();
       const id = await store.createUpload(key, PART_BYTES);

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { appendFile, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { type FileStoreServer, startFileStore } from './file-store-server.ts';
 import { beginPut, put, send, whenClosed } from './http-client.ts';
@@ -164,7 +166,94 @@ describe('file store: uploads', () => {
     const cuts = Promise.all(calls.map(whenClosed));
     await server.store.close();
     await cuts;
-    expect(await server.listUnfinished()).toEqual([]);
+    // What came in parts is there for the next process.
+    expect(await server.listUnfinished()).toEqual([id, `${id}.parts`]);
     expect(await server.countOpenFiles()).toBe(0);
+  });
+});
+
+describe('file store: uploads of a former process', () => {
+  const first = randomBytes(MIB);
+  const rest = randomBytes(1000);
+
+  /** Leaves an upload with its parts 1 and 3 whole, and pieces of others. */
+  async function leave(): Promise<{ server: FileStoreServer; id: string; etags: string[] }> {
+    const server = await startFileStore();
+    const id = await server.store.createUpload(ONE, MIB);
+    const sendPart = async (part: number, body: Buffer): Promise<string> =>
+      String((await put(await server.store.signPart(ONE, id, part, server.signing()), body)).headers.etag);
+    const etags = [await sendPart(1, first), await sendPart(3, rest)];
+    for (const target of [await server.signPut(TWO), await server.store.signPart(ONE, id, 2, server.signing())]) {
+      const arriving = once(server.events, 'bytes');
+      await beginPut(target, MIB, randomBytes(10));
+      await arriving;
+    }
+    return { server, id, etags };
+  }
+
+  it('are gone on with from the parts that are whole', async () => {
+    const { server: before, id, etags } = await leave();
+    await using _before = before;
+    await before.store.close();
+    await using after = await startFileStore({ directory: before.directory });
+    expect((await readdir(join(before.directory, 'uploads'))).toSorted()).toEqual([id, `${id}.parts`]);
+    expect(after.store.usedBytes).toBe(MIB + 1000);
+    expect(await after.store.listParts(ONE, id)).toEqual([
+      { part_number: 1, etag: etags[0], size: MIB },
+      { part_number: 3, etag: etags[1], size: 1000 },
+    ]);
+    const middle = await put(await after.store.signPart(ONE, id, 2, after.signing()), first);
+    const all = [etags[0], middle.headers.etag, etags[1]].map((etag, n) => ({
+      part_number: n + 1,
+      etag: String(etag),
+    }));
+    await after.store.completeUpload(ONE, id, all);
+    const got = await send('GET', await after.signGet(ONE));
+    expect(got.body.equals(Buffer.concat([first, first, rest]))).toBe(true);
+    expect(await after.listUnfinished()).toEqual([]);
+    expect(after.store.usedBytes).toBe(2 * MIB + 1000);
+  });
+
+  it('know nothing of a part that was being written over, nor of what a kill cut off', async () => {
+    const { server: before, id } = await leave();
+    await using _before = before;
+    const arriving = once(before.events, 'bytes');
+    await beginPut(await before.store.signPart(ONE, id, 1, before.signing()), MIB, randomBytes(10));
+    await arriving;
+    await before.store.close();
+    await appendFile(join(before.directory, 'uploads', `${id}.parts`), '{"part":2,"size":1048576,"etag":"\\"x\\"');
+    for (let restart = 0; restart < 2; restart += 1) {
+      await using after = await startFileStore({ directory: before.directory });
+      expect(await after.store.listParts(ONE, id)).toMatchObject([{ part_number: 3 }]);
+    }
+  });
+
+  it.each([
+    ['the bytes', (id: string) => id],
+    ['the journal', (id: string) => `${id}.parts`],
+  ])('are forgotten without %s', async (_, name) => {
+    const { server: before, id } = await leave();
+    await using _before = before;
+    await before.store.close();
+    await rm(join(before.directory, 'uploads', name(id)));
+    await using after = await startFileStore({ directory: before.directory });
+    expect(await after.store.listParts(ONE, id)).toBeUndefined();
+    expect([await after.listUnfinished(), after.store.usedBytes]).toEqual([[], 0]);
+  });
+
+  it('make room for what comes, unless they are under way', async () => {
+    const { server: before, id } = await leave();
+    await using _before = before;
+    await before.store.close();
+    const busy = new Set([ONE]);
+    const limits = { directory: before.directory, maxBytes: 2 * MIB, isUploading: (key: string) => busy.has(key) };
+    await using after = await startFileStore(limits);
+    expect((await after.putObject(TWO, 2 * MIB)).status).toBe(507);
+    busy.clear();
+    const evicted = once(after.events, 'evict');
+    expect((await after.putObject(TWO, 2 * MIB)).status).toBe(200);
+    expect(await evicted).toEqual([ONE]);
+    expect(await after.store.listParts(ONE, id)).toBeUndefined();
+    expect(await after.listUnfinished()).toEqual([]);
   });
 });

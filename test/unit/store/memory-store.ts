@@ -53,6 +53,7 @@ export class MemoryStore implements ObjectStore {
   signGet = unused;
   createUpload = unused;
   completeUpload = unused;
+  listParts = unused;
 
   async close(): Promise<void> {}
 

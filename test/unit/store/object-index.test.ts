@@ -116,8 +116,30 @@ describe('object index', () => {
     index.endUpload('a');
     reopen();
     expect(index.listPending()).toEqual([
-      { key: 'b', uploadId: 'id-b', startedAt: after(0) },
-      { key: 'c', uploadId: 'id-c', startedAt: after(3) },
+      { key: 'b', uploadId: 'id-b', startedAt: after(0), isResumable: false },
+      { key: 'c', uploadId: 'id-c', startedAt: after(3), isResumable: false },
+    ]);
+  });
+
+  it('remembers what an upload in parts is of, until it ends or is given up', () => {
+    const upload = { key: 'a', uploadId: 'id', partSize: 5, mac: 'm', dataset: 'd', etag: '"1"' };
+    const other = { ...upload, key: 'b', etag: '"2"' };
+    index.noteResumable(upload, after(1));
+    index.noteResumable(other, after(2));
+    index.noteResumable({ ...upload, key: 'c', dataset: 'e' }, after(3));
+    reopen();
+    expect(index.findResumable('m', 'd')).toEqual([other, upload]);
+    expect(index.listPending().map(({ key, isResumable }) => [key, isResumable])).toEqual([
+      ['a', true],
+      ['b', true],
+      ['c', true],
+    ]);
+    index.endUpload('b');
+    index.giveUpUpload('a');
+    expect(index.findResumable('m', 'd')).toEqual([]);
+    expect(index.listPending().map(({ key, isResumable }) => [key, isResumable])).toEqual([
+      ['a', false],
+      ['c', true],
     ]);
   });
 

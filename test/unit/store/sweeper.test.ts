@@ -112,6 +112,19 @@ describe('sweeper', () => {
     expect(index.listPending().map(({ key }) => key)).toEqual(['mine']);
   });
 
+  it('leaves what can be gone on with for a day', async () => {
+    const upload = { key: 'parts', uploadId: 'id', partSize: 5, mac: 'm', dataset: 'd', etag: '"1"' };
+    index.noteResumable(upload, START);
+    store.begin('parts', 'id', START);
+    time = hours(23);
+    const sweeper = makeSweeper();
+    expect(await sweeper.sweepOnce()).toEqual({ removed: 0, aborted: 0 });
+    expect(index.findResumable('m', 'd')).toEqual([upload]);
+    time = hours(25);
+    expect(await sweeper.sweepOnce()).toEqual({ removed: 0, aborted: 1 });
+    expect([store.uploads.size, index.listPending(), index.findResumable('m', 'd')]).toEqual([0, [], []]);
+  });
+
   it('gives up unfinished uploads of a day ago that nobody is busy with, known or not', async () => {
     const sweeper = makeSweeper();
     for (const [key, at] of [

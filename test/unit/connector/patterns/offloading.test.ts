@@ -26,6 +26,9 @@ class OffloadScene {
   /** Takes a PUT in place of the store; true when it did. */
   intercept: (post: FakePost, attempt: number) => Promise<boolean> | boolean = () => false;
   progressStatus = 200;
+  /** What the store has already; asked for with `want_done`. */
+  done: { part_number: number; etag: string; size: number }[] = [];
+  readonly wantedDone: unknown[] = [];
 
   constructor(scene: Scene) {
     this.scene = scene;
@@ -68,8 +71,10 @@ class OffloadScene {
     const numbers = body['part_numbers'] as number[];
     this.partRequests.push(numbers);
     const generation = this.partRequests.length;
+    this.wantedDone.push(body['want_done']);
     post.reply(200, {
       part_size: PART_SIZE,
+      ...(body['want_done'] === true && { done: this.done }),
       expires_at: '2100-01-01T00:00:00Z',
       parts: numbers.map((number) => ({ part_number: number, ...this.sign(`store/part/${number}/${generation}`) })),
     });
@@ -111,6 +116,62 @@ describe('answering get_dataset_offload', () => {
     });
     expect(offload.stored.get('store/whole')?.equals(content)).toBe(true);
     expect(offload.partRequests).toEqual([]);
+  });
+
+  test('sends only the parts that are missing, and tells the digest and the progress of all', async () => {
+    const content = randomBytes(20 * MIB + 3);
+    await using context = await open(content);
+    const { offload, scene } = context;
+    const id = scene.command('stat');
+    const stat = await scene.nextAnswer();
+    const { dataset } = await stat.json();
+    stat.reply(200, { request_id: id });
+    offload.done = [
+      { part_number: 1, etag: '"kept-1"', size: 5 * MIB },
+      { part_number: 3, etag: '"too-short"', size: 5 * MIB - 1 },
+      { part_number: 5, etag: '"kept-5"', size: 3 },
+      { part_number: 6, etag: '"none"', size: 5 * MIB },
+    ];
+    offload.start({ if_match: (dataset as { etag: string }).etag });
+    const result = await offload.play();
+    expect(result['parts']).toEqual([
+      { part_number: 1, etag: '"kept-1"' },
+      { part_number: 2, etag: '"etag-of-2"' },
+      { part_number: 3, etag: '"etag-of-3"' },
+      { part_number: 4, etag: '"etag-of-4"' },
+      { part_number: 5, etag: '"kept-5"' },
+    ]);
+    expect(result['digest']).toBe(digestOf(content));
+    const sent = [...offload.puts.keys()].map((name) => Number(name.split('/').at(2)));
+    expect(sent.toSorted((a, b) => a - b)).toEqual([2, 3, 4]);
+    expect(offload.wantedDone).toEqual([true, undefined]);
+  });
+
+  test('does not ask what is there without knowing of which version', async () => {
+    await using context = await open(randomBytes(16 * MIB + 3));
+    const { offload } = context;
+    offload.done = [{ part_number: 1, etag: '"foreign"', size: 5 * MIB }];
+    offload.start();
+    await offload.play();
+    expect(offload.wantedDone[0]).toBeUndefined();
+    expect(offload.puts.size).toBe(4);
+  });
+
+  test('stops an upload that is asked for again under another id, and begins when it has ended', async () => {
+    await using context = await open(randomBytes(16 * MIB + 3));
+    const { offload } = context;
+    const cut = Promise.withResolvers<void>();
+    offload.start();
+    let again: string | undefined;
+    offload.intercept = (post) => {
+      if (again !== undefined) return false;
+      again = offload.start();
+      post.body().catch(() => cut.resolve());
+      return true;
+    };
+    const result = await offload.play();
+    await cut.promise;
+    expect(result).toMatchObject({ request_id: again, parts: { length: 4 } });
   });
 
   test('puts a larger one in parts, several at a time, and names them in order', async () => {
