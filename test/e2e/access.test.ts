@@ -110,7 +110,7 @@ describe.each(LINKS)('with tokens, over %s', (transport) => {
   test('a token that runs out is warned of on both sides, and replaced without a restart', async () => {
     await using site = await makeSite();
     await using router = await startRouterProcess(['--secret-file', site.secretFile]);
-    const file = await site.tokenFile('connector-token', [...CONNECTOR, '--expires', '3s']);
+    const file = await site.tokenFile('connector-token', [...CONNECTOR, '--expires', '10s']);
     await using connector = await startConnectorProcess(router.url, NODE, site.path, [
       '--transport',
       transport,
