@@ -47,7 +47,8 @@ export async function resumeDataset(
   try {
     const rest = await openRest(context, offset, etag, wantDigest ? { 'Want-Repr-Digest': 'sha-256=1' } : {});
     if (rest === undefined) return undefined;
-    if (rest.size === size) return await readDatasetResponse(rest.response, context, offset);
+    const isSame = rest.size === size && rest.response.headers.get('ETag') === etag;
+    if (isSame) return await readDatasetResponse(rest.response, context, offset);
     await rest.response.body?.cancel();
     return undefined;
   } catch (error) {

@@ -80,16 +80,16 @@ const findFile = async (path: string): Promise<Stats | undefined> => {
   }
 };
 
-/** Makes the file; undefined where somebody else just did. */
+/** Makes the file; undefined where somebody else just did. @throws where it is another's at once, as on some shares. */
 function create(path: string): Stats | undefined {
   try {
     const descriptor = openSync(path, 'wx', 0o600);
-    try {
-      return fstatSync(descriptor);
-    } finally {
-      // At once: closing a file gives up every lock of this process on it.
-      closeSync(descriptor);
-    }
+    const stats = fstatSync(descriptor);
+    // At once: closing a file gives up every lock of this process on it.
+    closeSync(descriptor);
+    if (isOwnFile(stats)) return stats;
+    unlinkSync(path);
+    throw new Error('whose file this is cannot be told here');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined;
     throw error;

@@ -70,7 +70,7 @@ export class PartialFile {
         await file.#look(stats);
         return file;
       }
-      if (isOwnFile(stats)) await unlink(path);
+      if (isOwnFile(stats)) for (const left of [path, `${path}.json`]) await unlink(left).catch(() => undefined);
     } catch (error) {
       await handle?.close();
       lock.release();

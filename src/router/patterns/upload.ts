@@ -124,7 +124,7 @@ export class Upload implements Answer {
     // Many requests for parts may come at once, and all belong to one upload.
     this.#partsBegun ??= this.#takeUpParts(choosePartSize(size ?? this.totalSize));
     const parts = await this.#partsBegun;
-    if (parts === this.#parts) onParts(this, parts);
+    if (parts === this.#parts && this.#exchange?.ended === false) onParts(this, parts);
     const done = want_done === true ? await this.#listDone(parts) : undefined;
     const expiresAt = new Date(Date.now() + urlTtlMs);
     const sign = async (part_number: number): Promise<PartsGrant['parts'][number]> => ({
