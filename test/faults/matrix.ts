@@ -29,8 +29,8 @@ export async function runMatrix({ seed, indices, lanes, signal, onReport }: Matr
         const report = await runPlan(site, plan);
         reports.push(report);
         onReport?.(report);
-        if (report.verdict !== 'hung') continue;
-        // What does not come to an end must not spoil the runs that follow.
+        if (!isBad(report)) continue;
+        // What went wrong must not spoil the runs that follow.
         await site[Symbol.asyncDispose]();
         site = await Site.start();
       }

@@ -36,6 +36,7 @@ const SETTLE_MS = 12_000;
 /** How much later than its deadline an app may end: it has to start, and a stopped one has to wake up. */
 const LATE_MS = 8000;
 const STOPPED_MS = 5000;
+const START_ATTEMPTS = 3;
 /** Kept connections come and go. */
 const MORE_DESCRIPTORS = 40;
 const MAX_RESIDENT_BYTES = 600e6;
@@ -58,7 +59,7 @@ class Complaint extends Error {
   }
 }
 
-/** Runs one plan at a site and judges it. Rejects only where the site itself is broken. */
+/** Runs one plan at a site and judges it. A site that breaks down meanwhile counts as one that hangs. */
 export async function runPlan(site: Site, plan: Plan): Promise<RunReport> {
   const startedAt = Date.now();
   const { key, mac } = site.chooseConnector(plan);
@@ -105,8 +106,8 @@ export async function runPlan(site: Site, plan: Plan): Promise<RunReport> {
     if (cleared !== undefined) return finish('failed', cleared);
     return finish(rate(outcome, site.routerLog(logged), fault), outcome.stderr.trim().replaceAll('\n', ' '));
   } catch (error) {
-    if (error instanceof Complaint) return finish(error.verdict, withOutcome(error.message, outcome));
-    throw error;
+    const { verdict, message } = error instanceof Complaint ? error : new Complaint('hung', describeBreakdown(error));
+    return finish(verdict, withOutcome(message, outcome));
   } finally {
     over.abort();
     site.heal();
@@ -114,6 +115,9 @@ export async function runPlan(site: Site, plan: Plan): Promise<RunReport> {
     for (const name of await readdir(site.outDir)) await rm(join(site.outDir, name));
   }
 }
+
+const describeBreakdown = (error: unknown): string =>
+  `the site broke down: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
 
 const withOutcome = (message: string, outcome: Outcome | undefined): string =>
   outcome === undefined ? message : `${message} (exit ${outcome.code}: ${outcome.stderr.trim()})`;
@@ -315,6 +319,18 @@ class Fault {
   }
 
   async #begin(victim: Victim): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#beginOnce(victim);
+        return;
+      } catch (error) {
+        // A connection of anybody's may have its port for a moment.
+        if (attempt === START_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  async #beginOnce(victim: Victim): Promise<void> {
     if (victim === 'store') await this.#site.minio.start();
     else if (victim === 'router') await this.#site.startRouter();
     else await this.#site.startConnector(this.#connector);

@@ -1,8 +1,11 @@
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, readdir } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { FaultyLine } from '../support/faulty-line.ts';
 import { type Minio, startMinio } from '../support/minio.ts';
-import { findFreePort, startNginx } from '../support/nginx.ts';
+import { startNginx } from '../support/nginx.ts';
 import { type LogLine, readMemory, RoleProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 import type { LinkKind, Plan } from './plan.ts';
@@ -77,10 +80,10 @@ export class Site implements AsyncDisposable {
     const root = stack.use(await makeTempDir()).path;
     const minio = stack.use(await startMinio());
     const bucket = await minio.createBucket();
-    const port = await findFreePort();
+    const port = await findLastingPort();
     const storePort = Number(new URL(minio.endpoint).port);
     const line = async (target: number): Promise<FaultyLine> => stack.use(await FaultyLine.to(target));
-    const [appNginx, connectorNginx] = [await findFreePort(), await findFreePort()];
+    const [appNginx, connectorNginx] = [await findLastingPort(), await findLastingPort()];
     const upstream = `http://127.0.0.1:${port}`;
     stack.use(await startNginx([appNginx, connectorNginx].map((each) => ({ port: each, upstream }))));
     const lines: Lines = {
@@ -94,7 +97,7 @@ export class Site implements AsyncDisposable {
     try {
       await Promise.all([site.dataDir, site.outDir, site.#stateDir].map((path) => mkdir(path)));
       await site.startRouter();
-      for (const key of Object.keys(MACS) as ConnectorKey[]) await site.startConnector(key);
+      await Promise.all((Object.keys(MACS) as ConnectorKey[]).map((key) => site.startConnector(key)));
       return site;
     } catch (error) {
       await site[Symbol.asyncDispose]();
@@ -196,6 +199,23 @@ export class Site implements AsyncDisposable {
   #allLines(): FaultyLine[] {
     const { connectors, ...others } = this.lines;
     return [...Object.values(connectors), ...Object.values(others)];
+  }
+}
+
+/** A port that is free, and stays so while its server is away: none of those that systems give out for connections. */
+async function findLastingPort(): Promise<number> {
+  for (;;) {
+    const server = createServer();
+    server.listen(randomInt(12_000, 30_000), '127.0.0.1');
+    try {
+      await once(server, 'listening');
+    } catch {
+      continue;
+    }
+    const { port } = server.address() as { port: number };
+    server.close();
+    await once(server, 'close');
+    return port;
   }
 }
 
