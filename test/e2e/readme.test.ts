@@ -1,7 +1,8 @@
 import { expect, test } from '@jest/globals';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { run, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
+import { makeCertificate } from '../support/certificates.ts';
+import { RELAY, RoleProcess, run, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
 const README = join(import.meta.dirname, '../../README.md');
@@ -27,3 +28,54 @@ test('the curl session of the README does what it says', async () => {
     expect([file, await readFile(join(work.path, file), 'utf8')]).toEqual([file, CSV]);
   }
 });
+
+test('the quick start over two machines does what it says, and so do the commands on secrets and tokens', async () => {
+  await using work = await makeTempDir();
+  await using data = await makeTempDir();
+  await writeFile(join(data.path, 'measurements.csv'), CSV);
+  await makeCertificate({ key: join(work.path, 'privkey.pem'), cert: join(work.path, 'fullchain.pem') });
+  const text = await readFile(README, 'utf8');
+  let router = '';
+  const block = (name: string): string => {
+    const script = new RegExp(`<!-- test: two machines, ${name} -->\n\`\`\`sh\n([^]*?)\`\`\``).exec(text)?.[1] ?? '';
+    expect(script).not.toBe('');
+    return script
+      .replaceAll('https://relay.example.com', `${router} --ca fullchain.pem`)
+      .replaceAll('/srv/data', data.path)
+      .replaceAll('--host 0.0.0.0 --port 443', `--port 0 --log-format json --state-dir ${join(work.path, 'state')}`);
+  };
+  // `exec`, so that what is ended is relay itself.
+  const shell = (script: string): string[] => [
+    '-euc',
+    `relay() { ${process.execPath} ${RELAY} "$@"; }\n${script.replace(/^relay (router|connector) /m, `exec ${process.execPath} ${RELAY} $1 `)}`,
+  ];
+  const options = { cwd: work.path };
+  await using first = new RoleProcess([], {
+    ...options,
+    through: ['sh', ...shell(block('router'))],
+    command: [],
+    env: process.env,
+  });
+  router = String((await first.logged((line) => typeof line['url'] === 'string'))['url']).replace(
+    '127.0.0.1',
+    'localhost',
+  );
+  const node = `${block('node').trimEnd()} --log-format json`;
+  await using second = new RoleProcess([], {
+    ...options,
+    through: ['sh', ...shell(node)],
+    command: [],
+    env: process.env,
+  });
+  await second.logged(({ msg }) => msg === 'connected to router');
+  const app = await run('sh', shell(block('app')), options);
+  expect([app.code, app.stdout.toString()]).toEqual([0, expect.stringMatching(/cc-28-aa-01-02-03 +online/)]);
+  expect(await readFile(join(work.path, 'measurements.csv'), 'utf8')).toBe(CSV);
+  const access = await readFile(join(README, '../docs/access.md'), 'utf8');
+  for (const name of ['make a secret', 'make tokens']) {
+    const script = new RegExp(`<!-- test: ${name} -->\n\`\`\`sh\n([^]*?)\`\`\``).exec(access)?.[1] ?? '';
+    expect(script).not.toBe('');
+    expect(await run('sh', shell(script), options)).toMatchObject({ code: 0 });
+  }
+  expect(await readFile(join(work.path, 'prometheus.token'), 'utf8')).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
+}, 120_000);
