@@ -62,6 +62,7 @@ function prettify(plain: DestinationStream, role: string, colorize: boolean): De
     translateTime: 'SYS:HH:MM:ss.l',
     ignore: 'pid,hostname,role',
     messageFormat: `${role}: {msg}`,
+    singleLine: true,
   });
   return { write: (line) => plain.write(format(line)) };
 }
