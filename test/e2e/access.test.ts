@@ -166,7 +166,7 @@ describe('a secret', () => {
       expect((await stream(router.url, env)).code).toBe(0);
       return router.log.some(({ level, file: path }) => level === 'error' && path === site.secretFile);
     });
-  });
+  }, 180_000);
 
   test('is needed beyond loopback, and must be long enough', async () => {
     await using site = await makeSite();
@@ -205,7 +205,8 @@ describe('relay token create', () => {
       string,
       number
     >;
-    expect((claims['exp'] ?? 0) - (claims['iat'] ?? 0)).toBe(90 * 24 * 3600);
+    // A second may end between the two.
+    expect([0, -1]).toContain((claims['exp'] ?? 0) - (claims['iat'] ?? 0) - 90 * 24 * 3600);
   });
 
   test.each([

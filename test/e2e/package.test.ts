@@ -40,7 +40,7 @@ describe('the package, installed with npm', () => {
   test('is a library whose examples in the README work', async () => {
     const readme = await readFile(join(ROOT, 'README.md'), 'utf8');
     const examples = [...readme.matchAll(/```js\n([^]*?)```/g)].map(([, code = '']) => code);
-    expect(examples).toHaveLength(2);
+    expect(examples).toHaveLength(3);
     await using data = await makeTempDir();
     await writeFile(join(data.path, 'measurements.csv'), CSV);
     await using router = await startRouterProcess();
@@ -53,7 +53,7 @@ describe('the package, installed with npm', () => {
       expect([code, stderr]).toEqual([0, '']);
       said.push(stdout.toString());
     }
-    expect(said).toEqual([CSV, `${CSV.length} true\n`]);
+    expect(said).toEqual([CSV, `${CSV.length} true\n`, '']);
     expect(await readFile(join(place, 'copy.csv'), 'utf8')).toBe(CSV);
   });
 });

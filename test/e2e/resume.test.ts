@@ -63,7 +63,9 @@ describe.each(LINKS)('over %s', (transport) => {
 
   test('a stream goes on where it was when the router was killed and comes back', async () => {
     await using site = await makeSite();
-    const first = await startRouterProcess();
+    // The router that comes back knows its connectors.
+    const state = ['--state-dir', join(site.out, '.state')];
+    const first = await startRouterProcess(state);
     await using _first = first;
     const { port } = new URL(first.url);
     await using line = await SlowLine.to(first.url);
@@ -75,7 +77,7 @@ describe.each(LINKS)('over %s', (transport) => {
     await line.stalled;
     await first.end('SIGKILL');
     line.release();
-    await using router = await startRouterProcess(['--port', port]);
+    await using router = await startRouterProcess([...state, '--port', port]);
     const { code, stdout, stderr } = await app.result;
     expect([code, stderr]).toEqual([0, expect.stringMatching(/broke off.*going on after/)]);
     expect(sha256(stdout)).toBe(sha256(site.bytes));

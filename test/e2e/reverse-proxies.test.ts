@@ -56,7 +56,7 @@ describe.each(REVERSE_PROXIES)('behind %s as deploy/ sets it', (name) => {
   let router: Awaited<ReturnType<typeof startRouterProcess>>;
 
   beforeAll(async () => {
-    router = own.use(await startRouterProcess(TRUSTING));
+    router = own.use(await startRouterProcess([...TRUSTING, '--resume-wait', '1s']));
     ({ url } = own.use(await startReverseProxy(name, { router: router.url, certificates })));
     for (const link of LINKS) own.use(await startConnector(url, link, NODES[link]));
   }, 60_000);
@@ -97,7 +97,7 @@ describe.each(REVERSE_PROXIES)('behind %s as deploy/ sets it', (name) => {
     const programs = [
       () => download(OTHER, 'large.bin'),
       // It asks for a digest, which comes in a trailer, and so for a body without a length.
-      () => app('request-stream', url, '-o', target, OTHER, 'large.bin'),
+      () => app('request-stream', url, '--timeout', '10s', '-o', target, OTHER, 'large.bin'),
     ];
     for (const start of programs) {
       await using line = await SlowLine.to(url);
@@ -112,7 +112,7 @@ describe.each(REVERSE_PROXIES)('behind %s as deploy/ sets it', (name) => {
       expect(code).not.toBe(0);
       expect(existsSync(target)).toBe(false);
     }
-  });
+  }, 120_000);
 
   test.each(['--http1.1', '--http2'])(
     'a body of unknown length never looks whole when it fails, but behind a Caddy before 2.8, by curl %s',
