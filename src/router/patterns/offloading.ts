@@ -229,10 +229,10 @@ export class Offloads {
     const discarding = upload
       .discard()
       .then(() => index.endUpload(upload.key))
-      // The index still names it, so the sweeper tries again.
-      .catch((error: unknown) =>
-        logger.warn({ key: upload.key, err: error }, 'an unfinished upload could not be removed yet'),
-      )
+      .catch((error: unknown) => {
+        index.abandonUpload(upload.key);
+        logger.warn({ key: upload.key, err: error }, 'an unfinished upload could not be removed yet');
+      })
       .finally(() => this.#discarding.delete(discarding));
     this.#discarding.add(discarding);
   }
