@@ -88,7 +88,7 @@ async function download(
   dataset: string,
   answer: OffloadAnswer,
 ): Promise<void> {
-  const { client, fetch, signal } = session;
+  const { client, config, fetch, signal } = session;
   const renew = async (inner: AbortSignal | undefined): Promise<string> => {
     const fresh = await client.requestOffload(mac, dataset, { signal: inner ?? signal });
     if (fresh.etag !== answer.etag || fresh.size !== answer.size) {
@@ -96,5 +96,5 @@ async function download(
     }
     return fresh.download_url;
   };
-  await output.deliver(downloadOffloaded(answer, { fetch, signal, renew }));
+  await output.deliver(downloadOffloaded(answer, { fetch, signal, renew, stallTimeoutMs: config.stallTimeoutMs }));
 }
