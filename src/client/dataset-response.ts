@@ -118,8 +118,11 @@ async function openRest(
 ): Promise<{ readonly response: Response; readonly size: number } | undefined> {
   const path = `connectors/${mac}/datasets/${encodeDatasetPath(dataset)}`;
   const headers = { Range: `bytes=${offset}-`, 'If-Match': etag, ...more };
-  const response = await withinDeadline(transport.stallTimeoutMs, signal, (limited) =>
-    transport.exchange({ method: 'GET', path, headers, signal: limited }),
+  const response = await withinDeadline(
+    transport.stallTimeoutMs,
+    signal,
+    () => transport.noAnswer(),
+    (limited) => transport.exchange({ method: 'GET', path, headers, signal: limited }),
   );
   if (response.status === 206) {
     const range = parseContentRange(response.headers.get('Content-Range') ?? '');

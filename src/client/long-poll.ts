@@ -10,7 +10,10 @@ export interface PollOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called with every answer, the last one included. */
   readonly onProgress?: ((status: RequestStatus) => void) | undefined;
-  /** How long one poll may stay open, in seconds; under what stands in between allows. Default 25, with `onProgress` 1. */
+  /**
+   * How long one poll may stay open, in seconds; under what stands in between allows. Default 25 (a quarter of a shorter
+   * `stallTimeoutMs`), with `onProgress` 1.
+   */
   readonly pollSeconds?: number | undefined;
   /** How long the router may be unreachable between polls before that is an error, in milliseconds. Default 60,000. */
   readonly unreachableMs?: number | undefined;
@@ -24,6 +27,8 @@ interface RunOptions extends PollOptions {
 /** What an asynchronous request came to: a status (always `done`), or the response of a router that answered at once. */
 export type Outcome = { readonly status: RequestStatus } | { readonly response: Response };
 
+/** How long a poll may stay open where nobody wants to know of progress, in seconds. */
+const POLL_SECONDS = 25;
 /** How long a router may take to answer a question that it need not wait for anybody to answer, in milliseconds. */
 const ANSWER_MS = 10_000;
 /** How long a cancellation may hold up whoever fired the signal, in milliseconds. */
@@ -38,10 +43,16 @@ export async function fetchStatus(
   { waitSeconds, signal }: { waitSeconds?: number | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<RequestStatus> {
   const path = `requests/${encodeURIComponent(id)}`;
-  return withinDeadline((waitSeconds ?? 0) * 1000 + ANSWER_MS, signal, async (limited) => {
-    const response = await transport.send({ method: 'GET', path, query: { wait: waitSeconds }, signal: limited });
-    return transport.readJson(response, requestStatus, limited);
-  });
+  const limitMs = (waitSeconds ?? 0) * 1000 + Math.min(ANSWER_MS, transport.stallTimeoutMs);
+  return withinDeadline(
+    limitMs,
+    signal,
+    () => transport.noAnswer(),
+    async (limited) => {
+      const response = await transport.send({ method: 'GET', path, query: { wait: waitSeconds }, signal: limited });
+      return transport.readJson(response, requestStatus, limited);
+    },
+  );
 }
 
 /** Whether nothing more will happen to the request. */
@@ -117,7 +128,8 @@ async function begin(
 
 /** One poll, repeated while the router cannot be reached: the request goes on meanwhile. */
 async function pollOnce(transport: Transport, id: string, options: PollOptions): Promise<RequestStatus> {
-  const { signal, onProgress, pollSeconds = onProgress ? 1 : 25, unreachableMs = 60_000 } = options;
+  const longest = Math.min(POLL_SECONDS, Math.ceil(transport.stallTimeoutMs / 4000));
+  const { signal, onProgress, pollSeconds = onProgress ? 1 : longest, unreachableMs = 60_000 } = options;
   const giveUpAt = Date.now() + unreachableMs;
   for (let failures = 1; ; failures += 1) {
     try {

@@ -1,6 +1,7 @@
 import { findProxyError } from '../http/proxy/proxy-error.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { readContentLength } from './content.ts';
+import { withinDeadline } from './deadline.ts';
 import { backoff, pause } from './pause.ts';
 import { describe, type Fetch } from './transport.ts';
 
@@ -10,6 +11,8 @@ export interface StoreReaderOptions {
   readonly fetch?: Fetch | undefined;
   /** Gives a fresh URL for the same object when the store says that the one in use has expired. Default: that is an error. */
   readonly renew?: ((signal: AbortSignal | undefined) => Promise<string>) | undefined;
+  /** How long the store may take to begin an answer before it is asked again, in milliseconds. Default 100,000. */
+  readonly stallTimeoutMs?: number | undefined;
   /** How often a part is taken up again without a byte of progress. Default 5. */
   readonly maxFailures?: number | undefined;
 }
@@ -25,16 +28,18 @@ export class StoreReader {
   readonly #fetch: Fetch;
   readonly #renew: StoreReaderOptions['renew'];
   readonly #maxFailures: number;
+  readonly #stallTimeoutMs: number;
   #url: string;
   #renewing: Promise<void> | undefined;
   /** The store's entity tag of the object, from the first answer on. */
   #etag: string | undefined;
 
-  constructor(url: string, { fetch, renew, maxFailures = 5 }: StoreReaderOptions) {
+  constructor(url: string, { fetch, renew, maxFailures = 5, stallTimeoutMs = 100_000 }: StoreReaderOptions) {
     this.#url = url;
     this.#fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#renew = renew;
     this.#maxFailures = maxFailures;
+    this.#stallTimeoutMs = stallTimeoutMs;
   }
 
   /**
@@ -111,7 +116,9 @@ export class StoreReader {
   async #get(url: string, headers: Record<string, string>, signal: AbortSignal | undefined): Promise<Response> {
     const fetch = this.#fetch;
     try {
-      return await fetch(url, { headers, ...(signal && { signal }) });
+      return await withinDeadline(this.#stallTimeoutMs, signal, noAnswer, (limited) =>
+        fetch(url, { headers, signal: limited }),
+      );
     } catch (cause) {
       signal?.throwIfAborted();
       const refusal = findProxyError(cause);
@@ -142,6 +149,8 @@ export class StoreReader {
     this.#url = await renew(signal);
   }
 }
+
+const noAnswer = (): RelayError => new RelayError('store_unavailable', 'it did not answer in time');
 
 /** Passes on a response's bytes, counting them as they go. @throws {RelayError} transfer_interrupted when they end early. */
 async function* readBody(

@@ -93,6 +93,11 @@ export class Transport {
     throw await this.readError(response, call.signal);
   }
 
+  /** Of a router that does not answer in time. */
+  noAnswer(): RelayError {
+    return new RelayError('router_unreachable', `no answer from the router at ${this.baseUrl} in time`);
+  }
+
   /** Makes the call and resolves when any response has begun. */
   async exchange({ method, path, query = {}, headers = {}, json, signal }: Call): Promise<Response> {
     const url = new URL(path, this.baseUrl);

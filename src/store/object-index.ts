@@ -175,6 +175,11 @@ export class ObjectIndex {
     this.#write('INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)', key, uploadId, startedAt.getTime());
   }
 
+  /** Leaves what could not be removed of a failed upload to the next sweep. */
+  abandonUpload(key: string): void {
+    this.#write('UPDATE uploads SET started_at = 0 WHERE key = ?', key);
+  }
+
   /** Notes that an upload has ended, well or not. An unknown one is no error. */
   endUpload(key: string): void {
     this.#write('DELETE FROM resumable WHERE key = ?', key);

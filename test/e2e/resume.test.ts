@@ -99,6 +99,24 @@ test('a stream goes on where it was when nothing comes through between router an
   expect(sha256(stdout)).toBe(sha256(site.bytes));
 });
 
+test('an offload goes on where polls and the download are swallowed between router and app', async () => {
+  await using site = await makeSite();
+  await using router = await startRouterProcess();
+  await using line = await FaultyLine.to(Number(new URL(router.url).port));
+  await using _connector = await startConnectorProcess(router.url, NODE, site.data);
+  const args = ['request-offload', '--router', line.url, '--verify', '--stall-timeout', '500ms', NODE, 'big.bin'];
+  // The request, then a poll or the request to the store, then the middle of the object.
+  for (const [direction, afterBytes] of [
+    ['up', 600],
+    ['down', 1_000_000],
+  ] as const) {
+    line.arm({ kind: 'black-hole', traffic: 'data', direction, afterBytes, outageMs: 0 });
+    const { code, stdout, stderr } = await runRelay(['app', ...args]);
+    expect([code, stderr, line.hasStruck]).toEqual([0, '', true]);
+    expect(sha256(stdout)).toBe(sha256(site.bytes));
+  }
+});
+
 test('a stream of a dataset that changed meanwhile fails, and leaves nothing', async () => {
   await using site = await makeSite();
   await using router = await startRouterProcess(['--silence-timeout', '2s']);

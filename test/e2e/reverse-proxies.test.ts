@@ -92,27 +92,31 @@ describe.each(REVERSE_PROXIES)('behind %s as deploy/ sets it', (name) => {
     await linked;
   });
 
-  test.each(LINKS)('a body never looks whole when its connector is killed, to curl and app, over %s', async (link) => {
-    const target = join(dataDir, '.target');
-    const programs = [
-      () => download(OTHER, 'large.bin'),
-      // It asks for a digest, which comes in a trailer, and so for a body without a length.
-      () => app('request-stream', url, '--timeout', '10s', '-o', target, OTHER, 'large.bin'),
-    ];
-    for (const start of programs) {
-      await using line = await SlowLine.to(url);
-      await using connector = await startConnector(line.url.replace('http:', 'https:'), link, OTHER);
-      line.hold();
-      const downloading = start();
-      await line.stalled;
-      await connector.end('SIGKILL');
-      line.cut();
-      const { code, stdout } = await downloading;
-      expect(stdout.length).toBeLessThan(LARGE_BYTES);
-      expect(code).not.toBe(0);
-      expect(existsSync(target)).toBe(false);
-    }
-  }, 120_000);
+  test.each(LINKS)(
+    'a body never looks whole when its connector is killed, to curl and app, over %s',
+    async (link) => {
+      const target = join(dataDir, '.target');
+      const programs = [
+        () => download(OTHER, 'large.bin'),
+        // It asks for a digest, which comes in a trailer, and so for a body without a length.
+        () => app('request-stream', url, '--timeout', '10s', '-o', target, OTHER, 'large.bin'),
+      ];
+      for (const start of programs) {
+        await using line = await SlowLine.to(url);
+        await using connector = await startConnector(line.url.replace('http:', 'https:'), link, OTHER);
+        line.hold();
+        const downloading = start();
+        await line.stalled;
+        await connector.end('SIGKILL');
+        line.cut();
+        const { code, stdout } = await downloading;
+        expect(stdout.length).toBeLessThan(LARGE_BYTES);
+        expect(code).not.toBe(0);
+        expect(existsSync(target)).toBe(false);
+      }
+    },
+    120_000,
+  );
 
   test.each(['--http1.1', '--http2'])(
     'a body of unknown length never looks whole when it fails, but behind a Caddy before 2.8, by curl %s',

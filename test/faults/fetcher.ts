@@ -33,7 +33,7 @@ export interface Subject {
 }
 
 /** Within this time, in ms, everything has to have ended, well or with an error. */
-export const DEADLINE_MS = 20_000;
+export const DEADLINE_MS = 30_000;
 
 const COMMANDS: Readonly<Record<Pattern, string>> = { A: 'request-sync', B: 'request-stream', C: 'request-offload' };
 

@@ -102,7 +102,7 @@ export async function runPlan(site: Site, plan: Plan): Promise<RunReport> {
       site.heal();
     }
     const cleared = await judge(subject, outcome, digest, fault);
-    await checkAftermath(site, subject, before, fault.isAppGone);
+    await checkAftermath(site, subject, before, fault);
     if (cleared !== undefined) return finish('failed', cleared);
     return finish(rate(outcome, site.routerLog(logged), fault), outcome.stderr.trim().replaceAll('\n', ' '));
   } catch (error) {
@@ -168,19 +168,22 @@ async function checkAftermath(
   site: Site,
   subject: Subject,
   before: ReadonlyMap<string, Holdings>,
-  isAppGone: boolean,
+  { isAppGone, isStoreLost }: Fault,
 ): Promise<void> {
-  await eventually('every connector is back', async () => {
-    const offline = await site.listOffline();
-    return offline.length === 0 ? undefined : `without a link: ${offline.join(', ')}`;
-  });
   await eventually('no request is pending', async () => {
     const pending = await site.countPending();
     return pending === 0 ? undefined : `${pending} pending`;
   });
-  await eventually('no upload is unfinished', async () => {
+  const countUploads = async (): Promise<string | undefined> => {
     const uploads = await site.minio.countUploads();
     return uploads === 0 ? undefined : `${uploads} unfinished`;
+  };
+  // A store that was away is swept later: every ten minutes, and whenever a router starts.
+  if (isStoreLost && (await countUploads()) !== undefined) await site.restartRouter();
+  await eventually('no upload is unfinished', countUploads);
+  await eventually('every connector is back', async () => {
+    const offline = await site.listOffline();
+    return offline.length === 0 ? undefined : `without a link: ${offline.join(', ')}`;
   });
   const leftovers = (await readdir(subject.outDir)).filter((name) => name.endsWith('.part'));
   // Who was killed could not take its partial file along.
@@ -236,6 +239,11 @@ class Fault {
   /** Whether the app's own process was killed. */
   get isAppGone(): boolean {
     return this.#isAppGone;
+  }
+
+  /** Whether the store did not answer for a while. */
+  get isStoreLost(): boolean {
+    return this.#plan.fault.endsWith(' store');
   }
 
   get hasStruck(): boolean {

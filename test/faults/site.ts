@@ -141,6 +141,12 @@ export class Site implements AsyncDisposable {
     await role.logged((line) => typeof line['url'] === 'string');
   }
 
+  /** Has the router end well, and starts another. */
+  async restartRouter(): Promise<void> {
+    await this.router.end();
+    await this.startRouter();
+  }
+
   /** Starts a connector, once it is connected. */
   async startConnector(key: ConnectorKey): Promise<void> {
     const own = ['--router', this.lines.connectors[key].url, '--mac', MACS[key], '--data-dir', this.dataDir];

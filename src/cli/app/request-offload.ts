@@ -88,7 +88,7 @@ async function download(
   dataset: string,
   answer: OffloadAnswer,
 ): Promise<void> {
-  const { client, fetch, signal } = session;
+  const { client, config, fetch, signal } = session;
   const renew = async (inner: AbortSignal | undefined): Promise<string> => {
     const fresh = await client.requestOffload(mac, dataset, { signal: inner ?? signal });
     if (fresh.etag !== answer.etag || fresh.size !== answer.size) {
@@ -97,7 +97,7 @@ async function download(
     return fresh.download_url;
   };
   await output.deliver(
-    async (known) => downloadOffloaded(answer, { fetch, signal, renew, known }),
+    async (known) => downloadOffloaded(answer, { fetch, signal, renew, known, stallTimeoutMs: config.stallTimeoutMs }),
     client.datasetUrl(mac, dataset),
   );
 }

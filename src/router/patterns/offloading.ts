@@ -260,8 +260,10 @@ export class Offloads {
     index.giveUpUpload(key);
     const discarding = remove()
       .then(() => index.endUpload(key))
-      // The index still names it, so the sweeper tries again.
-      .catch((error: unknown) => logger.warn({ key, err: error }, 'an unfinished upload could not be removed yet'))
+      .catch((error: unknown) => {
+        index.abandonUpload(key);
+        logger.warn({ key, err: error }, 'an unfinished upload could not be removed yet');
+      })
       .finally(() => this.#discarding.delete(discarding));
     this.#discarding.add(discarding);
   }

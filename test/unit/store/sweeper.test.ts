@@ -125,6 +125,18 @@ describe('sweeper', () => {
     expect([store.uploads.size, index.listPending(), index.findResumable('m', 'd')]).toEqual([0, [], []]);
   });
 
+  it('gives up in the next sweep what could not be removed when it failed', async () => {
+    const sweeper = makeSweeper();
+    time = hours(0.1);
+    index.beginUpload('mine', 'id', time);
+    store.begin('mine', 'id', time);
+    expect(await sweeper.sweepOnce()).toMatchObject({ aborted: 0 });
+    index.abandonUpload('mine');
+    expect(await sweeper.sweepOnce()).toMatchObject({ aborted: 1 });
+    expect([...store.uploads.keys()]).toEqual([]);
+    expect(index.listPending()).toEqual([]);
+  });
+
   it('gives up unfinished uploads of a day ago that nobody is busy with, known or not', async () => {
     const sweeper = makeSweeper();
     for (const [key, at] of [
