@@ -163,6 +163,9 @@ function rate(outcome: Outcome, routerLog: readonly { msg?: string }[], fault: F
   return hasResumed ? 'resumed' : 'unharmed';
 }
 
+/** How many unfinished uploads each site has from earlier runs. */
+const keptUploads = new WeakMap<Site, number>();
+
 /** Nothing may be left behind. @throws {Complaint} */
 async function checkAftermath(
   site: Site,
@@ -174,13 +177,16 @@ async function checkAftermath(
     const pending = await site.countPending();
     return pending === 0 ? undefined : `${pending} pending`;
   });
+  // One that failed by what may pass keeps its parts for a day, so that the next request goes on with them.
+  const allowed = (keptUploads.get(site) ?? 0) + 1;
   const countUploads = async (): Promise<string | undefined> => {
     const uploads = await site.minio.countUploads();
-    return uploads === 0 ? undefined : `${uploads} unfinished`;
+    return uploads <= allowed ? undefined : `${uploads} unfinished, and ${allowed} may be`;
   };
   // A store that was away is swept later: every ten minutes, and whenever a router starts.
   if (isStoreLost && (await countUploads()) !== undefined) await site.restartRouter();
-  await eventually('no upload is unfinished', countUploads);
+  await eventually('no more uploads are unfinished than may be gone on with', countUploads);
+  keptUploads.set(site, await site.minio.countUploads());
   await eventually('every connector is back', async () => {
     const offline = await site.listOffline();
     return offline.length === 0 ? undefined : `without a link: ${offline.join(', ')}`;
