@@ -35,7 +35,10 @@ export function endWith(socket: Socket, text: string): void {
 export function resetConnection(socket: Socket): void {
   const raw = rawSocketOf(socket);
   // Destroying the TLS socket here too would crash the process when called from one of its own callbacks (Node 26).
-  if (!raw.destroyed) raw.resetAndDestroy();
+  if (raw.destroyed) return;
+  // One that is being ended cannot be reset (libuv), and an attempt would leave it open for ever.
+  if (raw.writableEnded) raw.destroy();
+  else raw.resetAndDestroy();
 }
 
 /** Ends the connection of a request that was answered before its body had come, a little later than at once. */

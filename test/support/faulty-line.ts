@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
+import { resetConnection } from '../../src/http/connection.ts';
 
 /** What a connection carries, by the request that it was opened for: the link of a connector, or anything else. */
 export type Traffic = 'link' | 'data';
@@ -193,7 +194,7 @@ class Connection {
   /** Both ends get an RST. */
   reset(): void {
     this.#isOver = true;
-    for (const socket of [this.#near, this.#far]) if (!socket.destroyed) socket.resetAndDestroy();
+    for (const socket of [this.#near, this.#far]) resetConnection(socket);
   }
 
   /** Nothing passes yet. */

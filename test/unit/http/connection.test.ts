@@ -72,6 +72,28 @@ describe('a connection that is reset', () => {
     await once(server, 'close');
   });
 
+  test('is closed also when its end is just under way', async () => {
+    const server = createServer({ allowHalfOpen: true });
+    const port = await listen(server);
+    const accepted = once(server, 'connection');
+    const client = connect(port, '127.0.0.1');
+    const [socket] = (await accepted) as [Socket];
+    socket.end();
+    // The system was asked to end it by then, and has not said that it did.
+    await new Promise<void>((resolve) => {
+      process.nextTick(() => process.nextTick(resolve));
+    });
+    const closed = new Promise((resolve) => {
+      socket.once('error', resolve);
+      socket.once('close', () => resolve('closed'));
+    });
+    resetConnection(socket);
+    expect(await closed).toBe('closed');
+    client.destroy();
+    server.close();
+    await once(server, 'close');
+  });
+
   test('ends with RST at the peer of a TLS socket, also when it is cut from within its own events', async () => {
     const server = tls.createServer(certificate);
     let raw: Socket | undefined;
