@@ -4,7 +4,7 @@ import { formatReport, isBad, runMatrix } from './matrix.ts';
 import { formatSummary } from './summary.ts';
 
 const COUNT = 60;
-const LANES = 4;
+const LANES = 6;
 
 test(`${COUNT} faults at random moments cost no wrong file, no hang and no leak`, async () => {
   const seed = randomBytes(4).toString('hex');
