@@ -179,12 +179,7 @@ export class Dispatcher implements RegistryListener {
       exchange.link = link;
       exchange.markAnswering();
     } else if (transfer.resumption !== undefined && link.hello.capabilities.has('offset')) {
-      const { offset } = transfer.resumption;
-      this.#options.logger.info(
-        { request_id: exchange.id, mac: exchange.mac, offset },
-        'the connector is asked to go on',
-      );
-      this.#send(exchange, link);
+      this.#resume(exchange, link);
     } else exchange.fail(lost());
   }
 

@@ -42,6 +42,7 @@ export interface ExchangeOwner {
   /** Its answer has stood still for too long. @returns whether there is another way, so that it need not fail. */
   fellSilent(exchange: Exchange): boolean;
 }
+
 /** How much of a body is one sign of life: less in a whole silence timeout is none, so that no trickle goes on for ever. */
 const SIGN_OF_LIFE_BYTES = 1024;
 

@@ -17,7 +17,10 @@ export interface TransferMeta {
 export interface Sink {
   /** Before the first byte, once. @throws {RelayError} when it will not take such a dataset. */
   begin(meta: TransferMeta): void;
-  /** Takes bytes, in order. @returns false when it wants no more until `drained`. @throws {RelayError} when there is no room. */
+  /**
+   * Takes bytes, in order. They are its own from then on: their memory may be gone once they are written.
+   * @returns false when it wants no more until `drained`. @throws {RelayError} when there is no room.
+   */
   write(bytes: Buffer): boolean;
   /** Resolves when it takes bytes again, or will never. */
   drained(): Promise<void>;
@@ -250,9 +253,10 @@ export class Transfer {
       throw this.#broken('a result came in the middle of a chunked answer');
     if (this.#part.offset > 0 || this.#part.length !== undefined)
       throw this.#broken('a result, which is a whole dataset, came for a part of one');
-    this.#begin({ ...meta, totalSize: bytes.length });
+    const totalSize = bytes.length;
+    this.#begin({ ...meta, totalSize });
     await this.chunk(undefined, bytes);
-    this.complete(bytes.length, meta.digest);
+    this.complete(totalSize, meta.digest);
     return this.#nextOffset;
   }
 
@@ -326,11 +330,12 @@ export class Transfer {
   #write(bytes: Buffer): boolean {
     if (bytes.length === 0) return true;
     if (this.#meta === undefined) this.#begin({});
+    const { length } = bytes;
     const end = this.#endOf(this.#meta?.totalSize);
-    if (this.#nextOffset + bytes.length > end) {
+    if (this.#nextOffset + length > end) {
       throw this.#broken(`it sent more than the ${end - this.#part.offset} bytes that it announced or was asked for`);
     }
-    this.#exchange?.noteBytes(bytes.length);
+    this.#exchange?.noteBytes(length);
     if (this.#exchange?.ended) throw new RelayError('request_gone', 'the request has ended');
     let more: boolean;
     try {
@@ -338,7 +343,7 @@ export class Transfer {
     } catch (error) {
       throw this.#fail(RelayError.from(error));
     }
-    this.#nextOffset += bytes.length;
+    this.#nextOffset += length;
     return more;
   }
 

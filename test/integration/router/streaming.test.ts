@@ -285,6 +285,21 @@ describe('pattern B', () => {
     });
   });
 
+  test('gives a JSON result of several MiB whole where a digest was asked for and none came with it', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: 'digest' });
+    const { answer } = ask(router.url, STREAM, undefined, { 'Want-Repr-Digest': 'sha-256=5' });
+    const { request_id } = await node.next();
+    const data = 'x'.repeat(8 * 1024 * 1024);
+    expect(await node.post('/datasets/result', { request_id, data })).toMatchObject({
+      status: 200,
+      body: { next_offset: data.length },
+    });
+    const got = await answer;
+    expect(got).toMatchObject({ status: 200, error: undefined });
+    expect(got.bytes.equals(Buffer.from(data))).toBe(true);
+  });
+
   test('cancels at the connector when the app goes away, and refuses what it still sends', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url, { capabilities: 'binary, offset, cancel' });
