@@ -13,6 +13,7 @@ import { stream } from '../patterns/streaming.ts';
 import type { Part } from '../transfer.ts';
 import { goneSignal } from './gone-signal.ts';
 import { readMac, refuseWhileDraining } from './links.ts';
+import { openRequest } from './open-request.ts';
 import type { Call, Route } from './route.ts';
 
 const PATH = '/connectors/{mac}/datasets/{path...}';
@@ -49,22 +50,12 @@ export const datasetRoutes: Route[] = [
     path: PATH,
     scope: 'app',
     async handle(context, call) {
-      const { request, response, id, grant } = call;
+      const { request, response } = call;
       const { mac, dataset } = readTarget(context, call);
       const wanted = await select(context, call, mac, dataset);
       if (wanted === 'answered') return;
       const wantDigest = wantsDigest(request.headers['want-repr-digest']);
-      const record = context.requests.open({
-        id,
-        kind: 'stream',
-        mac,
-        dataset,
-        keep: wantDigest,
-        tokenId: grant.tokenId,
-      });
-      response.once('close', () => {
-        if (!response.writableFinished) record.cancel('the app went away');
-      });
+      const record = openRequest(context, call, { kind: 'stream', mac, dataset, keep: wantDigest });
       stream(context, record, request, response, {
         ...wanted,
         wantDigest,

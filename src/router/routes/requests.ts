@@ -13,6 +13,7 @@ import { sendError, sendJson } from '../reply.ts';
 import type { RequestKind, RequestRecord } from '../request-log.ts';
 import { goneSignal } from './gone-signal.ts';
 import { refuseWhileDraining } from './links.ts';
+import { openRequest } from './open-request.ts';
 import { readJson } from './read-json.ts';
 import type { Call, Route } from './route.ts';
 
@@ -83,26 +84,9 @@ function request(
       refuseWhileDraining(context);
       const { mac, dataset } = await readJson(context, call.request, datasetRequest, MAX_CONTROL_BODY_BYTES);
       call.grant.requireDataset(mac, dataset);
-      // Before it becomes a request: what is refused in masses must not push the others out of the log.
-      context.dispatcher.requireRoom(mac);
       const wantDigest = wantsDigest(call.request.headers['want-repr-digest']);
-      const canOutlive = (kind === 'offload' || kind === 'digest') && readAsyncWait(call) !== undefined;
-      const record = context.requests.open({
-        id: call.id,
-        kind,
-        mac,
-        dataset,
-        keep: canOutlive || wantDigest,
-        tokenId: call.grant.tokenId,
-      });
-      if (canOutlive) {
-        const letGo = call.slot?.hold();
-        if (letGo !== undefined) record.onceEnded(letGo);
-      } else {
-        call.response.once('close', () => {
-          if (!call.response.writableFinished) record.cancel('the app went away');
-        });
-      }
+      const outlives = (kind === 'offload' || kind === 'digest') && readAsyncWait(call) !== undefined;
+      const record = openRequest(context, call, { kind, mac, dataset, keep: outlives || wantDigest, outlives });
       await start(context, record, call, wantDigest);
     },
   };
