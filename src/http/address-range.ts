@@ -37,3 +37,14 @@ export function normalizeAddress(text: string): string | undefined {
   const [a, b] = [Number.parseInt(high, 16), Number.parseInt(low, 16)];
   return [a >> 8, a & 255, b >> 8, b & 255].join('.');
 }
+
+/** What counts as one address where each may have only so much: of IPv6 the /64, since one host may have all of that. */
+export function networkOf(address: string): string {
+  const normal = normalizeAddress(address);
+  if (normal === undefined || !normal.includes(':')) return normal ?? address;
+  const [head = '', tail] = normal.split('::');
+  const before = head === '' ? [] : head.split(':');
+  const after = tail === undefined || tail === '' ? [] : tail.split(':');
+  const zeros = tail === undefined ? [] : Array.from({ length: 8 - before.length - after.length }, () => '0');
+  return [...before, ...zeros, ...after].slice(0, 4).join(':');
+}

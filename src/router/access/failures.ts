@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { networkOf } from '../../http/address-range.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { TokenFault } from './token.ts';
 
@@ -98,17 +99,4 @@ export class AuthFailures {
     offender.loggedAt = now;
     offender.unlogged = 0;
   }
-}
-
-/** What counts as one address: of IPv6 the /64, which one host may have all of. */
-export function networkOf(address: string): string {
-  const mapped = /^::ffff:(\d+(?:\.\d+){3})$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  if (!address.includes(':')) return address;
-  const [head = '', tail] = address.split('%', 1)[0]?.split('::') ?? [];
-  const before = head === '' ? [] : head.split(':');
-  const after = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros =
-    tail === undefined ? [] : Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => '0');
-  return [...before, ...zeros, ...after].slice(0, 4).join(':');
 }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
+import { networkOf } from '../../http/address-range.ts';
 import { RelayError } from '../../protocol/errors.ts';
-import { networkOf } from '../access/failures.ts';
 import type { Refusals } from './refusals.ts';
 import type { LimitSettings } from './settings.ts';
 

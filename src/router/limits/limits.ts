@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { networkOf } from '../../http/address-range.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Mac } from '../../protocol/mac.ts';
-import { networkOf } from '../access/failures.ts';
 import type { Grant } from '../access/grant.ts';
 import { BufferBudget } from '../buffer-budget.ts';
 import { ConnectionLimits } from './connections.ts';
