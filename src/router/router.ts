@@ -1,23 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import { endWith, rawSocketOf } from '../http/connection.ts';
-import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
+import { rawSocketOf } from '../http/connection.ts';
 import { RouterMetrics } from '../observability/metrics.ts';
 import { withTrace } from '../observability/trace.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
-import { parseMac } from '../protocol/mac.ts';
 import { createRequestId } from '../protocol/request-id.ts';
 import { parseTraceparent, traceIdOf } from '../protocol/trace-context.ts';
 import { Access } from './access/access.ts';
-import { CHALLENGES } from './access/credential.ts';
 import type { Grant } from './access/grant.ts';
 import { BaseUrl } from './base-url.ts';
 import { ForwardingReader } from './forwarding.ts';
-import { clientAddress, describeClient } from './client-address.ts';
+import { clientAddress } from './client-address.ts';
 import { BufferBudget } from './buffer-budget.ts';
 import { ConnectorBook } from './connector-book.ts';
 import type { Context } from './context.ts';
@@ -25,7 +21,6 @@ import { Dispatcher } from './dispatcher.ts';
 import { Drain, drainingError } from './drain.ts';
 import { Limits } from './limits/limits.ts';
 import { LinkExpiry } from './links/expiry.ts';
-import { readHello } from './links/hello.ts';
 import type { LinkEvents } from './links/link.ts';
 import { SseLinks } from './links/sse.ts';
 import { WebSocketLinks } from './links/websocket.ts';
@@ -39,17 +34,16 @@ import { RequestLog, type RequestRecord } from './request-log.ts';
 import { answerRoutes } from './routes/answers.ts';
 import { connectorRoutes } from './routes/connectors.ts';
 import { datasetRoutes } from './routes/datasets.ts';
-import { linkRoutes, refuseWhileDraining } from './routes/links.ts';
+import { linkRoutes } from './routes/links.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { requestRoutes } from './routes/requests.ts';
-import { type Route, RouteTable } from './routes/route.ts';
+import { type Route, RouteTable, splitTarget } from './routes/route.ts';
+import { upgrade } from './routes/upgrade.ts';
 import { HttpServer } from './server.ts';
 import { WindowBudget } from './window.ts';
 
 /** How long the last words to connectors may take, in ms. */
 const FAREWELL_MS = 1000;
-
-const SOCKET_PATH = /^\/connectors\/([^/]+)\/socket$/;
 
 /** The router role: holds the links of connectors, and matches the requests of apps with what connectors send. */
 export class Router {
@@ -197,7 +191,7 @@ export class Router {
           const trace = typeof traceparent === 'string' ? parseTraceparent(traceparent) : undefined;
           withTrace(trace, () => void router.#handle(request, response));
         },
-        onUpgrade: (request, socket, head) => void router.#upgrade(request, socket, head),
+        onUpgrade: (request, socket, head) => void upgrade(router.#context, router.#sockets, request, socket, head),
       });
     } catch (error) {
       book.close();
@@ -263,13 +257,12 @@ export class Router {
     try {
       this.#checkConnection(request, response);
       limits.checkHead(request);
-      const target = request.url ?? '/';
-      const [rawPath, search = ''] = splitOnce(target, '?');
+      const { path: rawPath, query } = splitTarget(request.url);
       const path = baseUrl.strip(rawPath, request);
       if (this.#store?.serves(path)) {
         grant = await access.admit(request, 'signed');
         limits.admit(request.method === 'PUT' ? 'connector' : 'app', request, response, grant);
-        await this.#store.serve(request, response, search === '' ? path : `${path}?${search}`);
+        await this.#store.serve(request, response, query === '' ? path : `${path}?${query}`);
         return;
       }
       const id = createRequestId(this.#context.routerId);
@@ -293,7 +286,7 @@ export class Router {
         request,
         response,
         params: match.params,
-        query: new URLSearchParams(search),
+        query: new URLSearchParams(query),
         id,
         grant,
         slot,
@@ -315,40 +308,6 @@ export class Router {
           'refused',
         );
       sendError(request, response, error);
-    }
-  }
-
-  async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
-    const { access, baseUrl, forwarding, limits, registry, options } = this.#context;
-    let grant: Grant | undefined;
-    socket.on('error', () => {});
-    try {
-      limits.connections.check(rawSocketOf(socket));
-      limits.checkHead(request);
-      const [rawPath, search = ''] = splitOnce(request.url ?? '/', '?');
-      grant = await access.admit(request, 'connector');
-      const match = SOCKET_PATH.exec(baseUrl.strip(rawPath, request));
-      if (match === null || request.headers.upgrade?.toLowerCase() !== 'websocket') {
-        throw new RelayError('not_found', 'there is no WebSocket here');
-      }
-      refuseWhileDraining(this.#context);
-      const mac = parseMac(decodePart(match[1] ?? ''));
-      if (mac instanceof RelayError) throw mac;
-      grant.requireMac(mac);
-      limits.admitLink(mac, request);
-      const hello = readHello(request, {
-        mac,
-        query: new URLSearchParams(search),
-        baseUrl: baseUrl.of(request),
-        remote: describeClient(request, forwarding),
-        grant,
-      });
-      this.#sockets.accept(request, socket, head, hello, (link) => registry.connect(link));
-    } catch (thrown) {
-      const error = RelayError.from(thrown);
-      if (error.code === 'forbidden') access.noteForbidden(request, grant);
-      if (error.code === 'internal') options.logger.error({ err: thrown, url: request.url }, 'a defect');
-      refuseUpgrade(socket, error);
     }
   }
 
@@ -409,19 +368,6 @@ function sideOf({ scope, isLink }: Route): RequestSide | undefined {
   return scope === 'connector' ? 'connector' : 'app';
 }
 
-function splitOnce(text: string, separator: string): [string, string?] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
-}
-
-function decodePart(part: string): string {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
-}
-
 function openStateDir(directory: string): void {
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -431,20 +377,4 @@ function openStateDir(directory: string): void {
       cause,
     });
   }
-}
-
-function refuseUpgrade(socket: Socket, error: RelayError): void {
-  const text = JSON.stringify(toProblem(error));
-  const challenges = error.code === 'unauthorized' ? CHALLENGES.map((each) => `WWW-Authenticate: ${each}`) : [];
-  const { retry_after: retryAfter } = error.details;
-  const head = [
-    `HTTP/1.1 ${error.status} ${error.code}`,
-    'Connection: close',
-    'Upgrade: websocket',
-    `Content-Type: ${PROBLEM_TYPE}`,
-    `Content-Length: ${Buffer.byteLength(text)}`,
-    ...challenges,
-    ...(retryAfter === undefined ? [] : [`Retry-After: ${retryAfter}`]),
-  ];
-  endWith(socket, `${head.join('\r\n')}\r\n\r\n${text}`);
 }

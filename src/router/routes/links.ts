@@ -6,9 +6,10 @@ import { describeClient } from '../client-address.ts';
 import type { Context } from '../context.ts';
 import { drainingError } from '../drain.ts';
 import { readHello } from '../links/hello.ts';
+import type { Hello } from '../links/link.ts';
 import { SseLink, type SseLinks } from '../links/sse.ts';
 import { readJson } from './read-json.ts';
-import type { Route } from './route.ts';
+import type { Call, Route } from './route.ts';
 
 const heartbeat = z.object({ event: z.string().optional() });
 const MAX_HEARTBEAT_BYTES = 1024;
@@ -21,14 +22,10 @@ export function linkRoutes(sse: SseLinks): Route[] {
       path: '/connectors/{mac}/events',
       scope: 'connector',
       isLink: true,
-      handle(context, { request, response, params, query, grant }) {
+      handle(context, call) {
+        const { request, response } = call;
         if (request.method === 'HEAD') throw new RelayError('method_not_allowed', 'use GET here');
-        refuseWhileDraining(context);
-        const mac = readMac(params);
-        grant.requireMac(mac);
-        context.limits.admitLink(mac, request);
-        const remote = describeClient(request, context.forwarding);
-        const hello = readHello(request, { mac, query, baseUrl: context.baseUrl.of(request), remote, grant });
+        const hello = admitHello(context, call);
         sse.accept(request, response, hello, (link) => context.registry.connect(link));
       },
     },
@@ -66,6 +63,23 @@ export function linkRoutes(sse: SseLinks): Route[] {
       },
     },
   ];
+}
+
+/**
+ * Takes what a link begins with, whatever carries it.
+ * @throws {RelayError} draining; invalid_request when the path names no MAC address; forbidden when the connector may not have
+ * that one; too_many_requests when there were too many of late.
+ */
+export function admitHello(
+  context: Context,
+  { request, params, query, grant }: Pick<Call, 'request' | 'params' | 'query' | 'grant'>,
+): Hello {
+  refuseWhileDraining(context);
+  const mac = readMac(params);
+  grant.requireMac(mac);
+  context.limits.admitLink(mac, request);
+  const remote = describeClient(request, context.forwarding);
+  return readHello(request, { mac, query, baseUrl: context.baseUrl.of(request), remote, grant });
 }
 
 /** @throws {RelayError} draining when new requests and new links are not taken any more. */

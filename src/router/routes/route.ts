@@ -60,6 +60,12 @@ export class RouteTable {
   }
 }
 
+/** The path and the query of a request's target; the query without its `?`, and empty where there is none. */
+export function splitTarget(target = '/'): { path: string; query: string } {
+  const at = target.indexOf('?');
+  return at < 0 ? { path: target, query: '' } : { path: target.slice(0, at), query: target.slice(at + 1) };
+}
+
 function compile(path: string): RegExp {
   const source = path.replace(/\{(\w+)(\.\.\.)?\}|[.*+?^$|()[\]\\]/g, (literal, name?: string, rest?: string) =>
     name === undefined ? `\\${literal}` : `(?<${name}>${rest ? '.+' : '[^/]+'})`,

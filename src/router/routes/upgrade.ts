@@ -1,0 +1,69 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { endWith, rawSocketOf } from '../../http/connection.ts';
+import { PROBLEM_TYPE, toProblem } from '../../http/problem.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import { CHALLENGES } from '../access/credential.ts';
+import type { Grant } from '../access/grant.ts';
+import type { Context } from '../context.ts';
+import type { WebSocketLinks } from '../links/websocket.ts';
+import { admitHello } from './links.ts';
+import { splitTarget } from './route.ts';
+
+const SOCKET_PATH = /^\/connectors\/([^/]+)\/socket$/;
+
+/** Opens a connector's link over WebSocket, which begins as an upgrade (RFC 9110 §7.8), or says why not and closes. */
+export async function upgrade(
+  context: Context,
+  links: WebSocketLinks,
+  request: IncomingMessage,
+  socket: Socket,
+  head: Buffer,
+): Promise<void> {
+  const { access, baseUrl, limits, registry, options } = context;
+  let grant: Grant | undefined;
+  socket.on('error', () => {});
+  try {
+    limits.connections.check(rawSocketOf(socket));
+    limits.checkHead(request);
+    grant = await access.admit(request, 'connector');
+    const { path, query } = splitTarget(request.url);
+    const match = SOCKET_PATH.exec(baseUrl.strip(path, request));
+    if (match === null || request.headers.upgrade?.toLowerCase() !== 'websocket') {
+      throw new RelayError('not_found', 'there is no WebSocket here');
+    }
+    const params = { mac: decodePart(match[1] ?? '') };
+    const hello = admitHello(context, { request, params, query: new URLSearchParams(query), grant });
+    links.accept(request, socket, head, hello, (link) => registry.connect(link));
+  } catch (thrown) {
+    const error = RelayError.from(thrown);
+    if (error.code === 'forbidden') access.noteForbidden(request, grant);
+    if (error.code === 'internal') options.logger.error({ err: thrown, url: request.url }, 'a defect');
+    refuse(socket, error);
+  }
+}
+
+function decodePart(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/** Answers with an error on a socket that the server has let go of. */
+function refuse(socket: Socket, error: RelayError): void {
+  const text = JSON.stringify(toProblem(error));
+  const challenges = error.code === 'unauthorized' ? CHALLENGES.map((each) => `WWW-Authenticate: ${each}`) : [];
+  const { retry_after: retryAfter } = error.details;
+  const head = [
+    `HTTP/1.1 ${error.status} ${error.code}`,
+    'Connection: close',
+    'Upgrade: websocket',
+    `Content-Type: ${PROBLEM_TYPE}`,
+    `Content-Length: ${Buffer.byteLength(text)}`,
+    ...challenges,
+    ...(retryAfter === undefined ? [] : [`Retry-After: ${retryAfter}`]),
+  ];
+  endWith(socket, `${head.join('\r\n')}\r\n\r\n${text}`);
+}
