@@ -58,6 +58,44 @@ export async function readBody(message: IncomingMessage, limit: number, watch: B
   return pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces, length);
 }
 
+/** A body that is being passed on. */
+interface Passing {
+  /** Resolves when it has ended. @throws {RelayError} transfer_interrupted when it breaks off; what cut it or refused a piece. */
+  readonly done: Promise<void>;
+  /** Lets go of it: what comes after that is not looked at. */
+  readonly cut: (error: RelayError) => void;
+}
+
+/**
+ * Passes a body on piece by piece as it arrives. Nothing holds it back but `pause`.
+ * @param take gets each piece; throws to refuse it.
+ * @param letGo called once when it is over, whatever the outcome, before anything else can happen.
+ */
+export function passBody(message: IncomingMessage, take: (piece: Buffer) => void, letGo: () => void): Passing {
+  const { promise: done, resolve, reject } = Promise.withResolvers<void>();
+  let over = false;
+  const settle = (error?: RelayError): void => {
+    if (over) return;
+    over = true;
+    message.removeAllListeners('data');
+    letGo();
+    if (error === undefined) resolve();
+    else reject(error);
+  };
+  message.on('data', (piece: Buffer) => {
+    if (over) return;
+    try {
+      take(piece);
+    } catch (error) {
+      settle(RelayError.from(error));
+    }
+  });
+  message.on('end', () => settle());
+  message.on('error', (cause) => settle(new RelayError('transfer_interrupted', 'the body broke off', { cause })));
+  message.on('close', () => settle(new RelayError('transfer_interrupted', 'the body broke off')));
+  return { done, cut: settle };
+}
+
 /** Waits until a body is late. */
 class Lateness {
   /** Rejects when it is. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { passBody } from '../http/body.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Exchange } from './exchange.ts';
 import { Window, type WindowBudget } from './window.ts';
@@ -182,55 +183,38 @@ export class Transfer {
     else this.#agree(meta);
   }
 
-  #receiveInOrder(body: IncomingMessage, offset: number | undefined, meta: TransferMeta): Promise<number> {
+  async #receiveInOrder(body: IncomingMessage, offset: number | undefined, meta: TransferMeta): Promise<number> {
     // The offset first: what leaves a gap must not begin anything.
     let skip = this.#open(offset);
     if (this.#meta === undefined) this.#begin(meta);
     else this.#agree(meta);
     const exchange = this.#exchange as Exchange;
     exchange.arriving++;
-    return new Promise<number>((resolve, reject) => {
-      let over = false;
-      const settle = (error?: RelayError): void => {
-        if (over) return;
-        over = true;
-        exchange.arriving--;
-        if (this.#current === current) this.#current = undefined;
-        body.removeAllListeners('data');
-        if (error === undefined) {
-          this.#finishIfComplete();
-          resolve(this.#nextOffset);
-        } else reject(error);
-      };
-      const current = { cut: settle };
-      this.#current = current;
-      body.on('data', (piece: Buffer) => {
-        if (over) return;
-        let bytes = piece;
-        if (skip > 0) {
-          bytes = piece.subarray(skip);
-          skip -= piece.length - bytes.length;
-        }
-        try {
-          if (this.#write(bytes)) return;
-        } catch (error) {
-          settle(RelayError.from(error));
-          return;
-        }
+    const current = passBody(
+      body,
+      (piece) => {
+        const bytes = skip === 0 ? piece : piece.subarray(skip);
+        skip -= piece.length - bytes.length;
+        if (this.#write(bytes)) return;
         body.pause();
         void this.#waitForSink().then(() => body.resume());
-      });
-      body.on('end', () => settle());
-      body.on('error', (cause) => settle(new RelayError('transfer_interrupted', 'the body broke off', { cause })));
-      body.on('close', () => {
-        if (over) return;
-        settle(new RelayError('transfer_interrupted', 'the body broke off'));
-      });
-    }).catch((error: RelayError) => {
+      },
+      () => {
+        exchange.arriving--;
+        if (this.#current === current) this.#current = undefined;
+      },
+    );
+    this.#current = current;
+    try {
+      await current.done;
+    } catch (thrown) {
+      const error = RelayError.from(thrown);
       if (error.code === 'transfer_interrupted' && offset === undefined)
         throw this.#broken('a chunk without an offset broke off');
       throw error;
-    });
+    }
+    this.#finishIfComplete();
+    return this.#nextOffset;
   }
 
   /**

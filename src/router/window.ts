@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { passBody } from '../http/body.ts';
 import { RelayError } from '../protocol/errors.ts';
 
 /**
@@ -94,28 +95,16 @@ export class Window {
   async receive(body: IncomingMessage, offset: number): Promise<void> {
     const length = body.headers['content-length'];
     const run = this.#open(offset, length === undefined ? undefined : offset + Number(length), body);
-    await new Promise<void>((resolve, reject) => {
-      const settle = (error?: RelayError): void => {
-        if (run.body === undefined) return;
+    const { done, cut } = passBody(
+      body,
+      (piece) => this.#take(run, piece),
+      () => {
         run.body = undefined;
-        body.removeAllListeners('data');
         this.#tidy();
-        if (error === undefined) resolve();
-        else reject(error);
-      };
-      run.cut = settle;
-      body.on('data', (piece: Buffer) => {
-        if (run.body === undefined) return;
-        try {
-          this.#take(run, piece);
-        } catch (error) {
-          settle(RelayError.from(error));
-        }
-      });
-      body.on('end', () => settle());
-      body.on('error', (cause) => settle(new RelayError('transfer_interrupted', 'the body broke off', { cause })));
-      body.on('close', () => settle(new RelayError('transfer_interrupted', 'the body broke off')));
-    });
+      },
+    );
+    run.cut = cut;
+    await done;
     await this.#untilRoom();
   }
 

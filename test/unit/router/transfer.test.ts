@@ -294,9 +294,10 @@ describe('complete', () => {
     expect(transfer.complete(4, 'd')).toBe(2);
     expect(sink.ends).toEqual([]);
     const body = new FakeBody();
-    void transfer.receive(body.message, 2, {});
+    const receiving = transfer.receive(body.message, 2, {});
     body.arrive(bytes('cd'));
     body.finish();
+    expect(await receiving).toBe(4);
     expect(sink.ends).toEqual([{ digest: 'd', bytes: bytes('abcd') }]);
   });
 
