@@ -1,11 +1,10 @@
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
 import { readBody } from '../../http/body.ts';
 import { toProxyRefusal } from '../../http/proxy/proxy-error.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { MAX_CONTROL_BODY_BYTES } from '../../protocol/limits.ts';
 import type { Agents } from './agents.ts';
+import { onceConnected } from './once-connected.ts';
 import { watchProgress } from './watch-progress.ts';
 
 /** Takes a piece of a body; when it resolves, the piece's memory is free again. Rejects once nobody wants more. */
@@ -76,12 +75,7 @@ class Exchange {
     this.#proxy = agents.chooseProxy(url);
     this.#request = agents.request(url, { method, headers }, pooled ? 'pooled' : 'fresh');
     const { onConnected } = sending;
-    if (onConnected !== undefined) {
-      this.#request.once('socket', (socket) => {
-        if (isConnected(socket)) onConnected();
-        else socket.once(socket instanceof TLSSocket ? 'secureConnect' : 'connect', onConnected);
-      });
-    }
+    if (onConnected !== undefined) this.#request.once('socket', (socket) => onceConnected(socket, onConnected));
     this.#response = new Promise((resolve, reject) => {
       const fail = (error: Error): void => {
         this.#broken ??= error;
@@ -173,10 +167,6 @@ class Exchange {
     return (socket?.bytesRead ?? 0) + (socket?.bytesWritten ?? 0) - (socket?.writableLength ?? 0);
   }
 }
-
-/** Whether the socket is through its handshakes. */
-const isConnected = (socket: Socket): boolean =>
-  socket instanceof TLSSocket ? socket.getFinished() !== undefined : !socket.connecting;
 
 const isConnectionLoss = (error: NodeJS.ErrnoException | undefined): boolean =>
   error?.code === 'ECONNRESET' || error?.code === 'EPIPE' || error?.code === 'ECONNABORTED';

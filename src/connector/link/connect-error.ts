@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import { RelayError } from '../../protocol/errors.ts';
 import { LinkError } from './link.ts';
 
@@ -50,10 +49,4 @@ export function toTimeout(host: string, timeoutMs: number, wasConnected: boolean
   return wasConnected
     ? new LinkError('transport', `${host} accepted the connection, but no sign of life came through it in ${seconds} s`)
     : new LinkError('unreachable', `cannot reach the router at ${host}: no connection in ${seconds} s`);
-}
-
-/** Calls back once a request's connection stands, TLS included; a tunnel stands when the request gets it. */
-export function onceConnected(socket: Socket, callback: () => void): void {
-  if (!socket.connecting) callback();
-  else socket.once('encrypted' in socket ? 'secureConnect' : 'connect', callback);
 }

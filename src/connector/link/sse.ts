@@ -5,7 +5,8 @@ import { decodeJson } from '../../protocol/codec.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
 import { isGone, routerEndpoint } from '../router-client.ts';
-import { onceConnected, toConnectError, toTimeout } from './connect-error.ts';
+import { onceConnected } from '../http/once-connected.ts';
+import { toConnectError, toTimeout } from './connect-error.ts';
 import { type Link, type LinkEnd, LinkError, type LinkOptions, type OpenLink } from './link.ts';
 import { readRefusal } from './refusal.ts';
 

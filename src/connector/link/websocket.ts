@@ -3,7 +3,8 @@ import { WebSocket } from 'ws';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
 import { SUBPROTOCOL } from '../../protocol/version.ts';
 import { routerEndpoint } from '../router-client.ts';
-import { onceConnected, toConnectError, toTimeout } from './connect-error.ts';
+import { onceConnected } from '../http/once-connected.ts';
+import { toConnectError, toTimeout } from './connect-error.ts';
 import type { Link, LinkEnd, LinkOptions, OpenLink } from './link.ts';
 import { readRefusal } from './refusal.ts';
 

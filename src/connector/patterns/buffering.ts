@@ -1,10 +1,10 @@
 import { RelayError } from '../../protocol/errors.ts';
-import { HEADER } from '../../protocol/headers.ts';
 import { openDataset } from '../datasets/open.ts';
 import { readDataset } from '../datasets/read.ts';
 import { sendChunks } from './chunks.ts';
-import { describeDataset } from './dataset-headers.ts';
+import { dataHeaders } from './data-headers.ts';
 import type { Handler } from './handler.ts';
+import { mayGetThrough } from './patience.ts';
 import { select } from './selection.ts';
 
 /**
@@ -28,13 +28,7 @@ export const answerBuffering: Handler<'get_dataset'> = async (command, context) 
   const isShort = length <= passages.limit(url);
   const post = {
     requestId: command.request_id,
-    headers: {
-      ...describeDataset(facts),
-      'Content-Type': 'application/octet-stream',
-      // With it the request survives a result that breaks off.
-      [HEADER.offset]: String(start),
-      ...(digest !== undefined && { [HEADER.reprDigest]: digest }),
-    },
+    headers: { ...dataHeaders(facts, start, digest), 'Content-Type': 'application/octet-stream' },
     length,
     body: (write: (piece: Buffer) => Promise<void>) => readDataset(dataset, { start, end, signal, write }),
     beforeCut: context.reportFailure,
@@ -52,5 +46,5 @@ export const answerBuffering: Handler<'get_dataset'> = async (command, context) 
 
 /** A result that broke off goes on in chunks: what arrived of it counts. */
 function passOver(error: unknown): undefined {
-  if (!(error instanceof RelayError && error.code === 'transfer_interrupted' && error.retryable)) throw error;
+  if (!mayGetThrough(error)) throw error;
 }

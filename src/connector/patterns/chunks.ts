@@ -1,22 +1,15 @@
 import { RelayError } from '../../protocol/errors.ts';
-import { HEADER } from '../../protocol/headers.ts';
 import type { OpenDataset } from '../datasets/open.ts';
 import { readDataset } from '../datasets/read.ts';
 import { explainObstacle } from '../http/obstacle.ts';
 import type { DataOutcome } from '../router-client.ts';
-import { describeDataset } from './dataset-headers.ts';
+import { dataHeaders } from './data-headers.ts';
 import type { RequestContext } from './handler.ts';
+import { Patience } from './patience.ts';
 import { Progress } from './progress.ts';
 
 /** How often in a row the router may not take in a chunk that it was sent. */
 const MAX_VAIN = 5;
-
-/** How long to try on while nothing gets through, in ms: longer than a router waits for it by default, which then says so. */
-const PATIENCE_MS = 60_000;
-
-/** Ceilings of the first pause between tries, which doubles, and of all, in ms. */
-const FIRST_PAUSE_MS = 250;
-const LONGEST_PAUSE_MS = 5000;
 
 /** What is sent of a dataset, and as the answer to what. */
 export interface ChunksOptions {
@@ -47,20 +40,18 @@ export async function sendChunks(options: ChunksOptions, outer: RequestContext):
   let progress: Progress | undefined;
   let position = start;
   let isAsking = options.isBegun === true;
-  let failures = 0;
-  let brokenAt = Infinity;
+  const patience = new Patience(clock);
   try {
     for (let vain = 0; ; ) {
       // While a slow line carries a chunk to a proxy that collects it, this is all that the router sees.
       if (end - start > limit) progress ??= new Progress(requestId, dataset.facts.size, context, stop);
       const chunkEnd = isAsking ? position : Math.min(end, position + limit);
-      const outcome = await postChunk(options, position, chunkEnd, context).catch((error: unknown) => {
-        if (!isWorthRepeating(error) || clock.now() - brokenAt >= PATIENCE_MS) throw error;
+      const outcome = await postChunk(options, position, chunkEnd, context).catch(async (error: unknown) => {
+        await patience.wait(error, context.signal);
         return undefined;
       });
       if (outcome?.kind === 'taken') {
-        failures = 0;
-        brokenAt = Infinity;
+        patience.renew();
         const next = outcome.receipt.next_offset ?? chunkEnd;
         if (next >= end) return;
         if (next > position) vain = 0;
@@ -76,9 +67,6 @@ export async function sendChunks(options: ChunksOptions, outer: RequestContext):
       } else {
         // What arrived of it counts.
         isAsking = true;
-        brokenAt = Math.min(brokenAt, clock.now());
-        const ceilingMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures++);
-        await clock.sleep(clock.random() * ceilingMs, context.signal);
       }
     }
   } finally {
@@ -95,11 +83,7 @@ export async function postChunk(
 ): Promise<DataOutcome> {
   const post = {
     requestId,
-    headers: {
-      ...describeDataset(dataset.facts),
-      'Content-Type': dataset.facts.contentType,
-      [HEADER.offset]: String(start),
-    },
+    headers: dataHeaders(dataset.facts, start),
     length: end - start,
     body: (write: (piece: Buffer) => Promise<void>) =>
       readDataset(dataset, {
@@ -123,10 +107,6 @@ export async function postChunk(
     return { kind: 'taken', receipt: { next_offset, ...(window_end !== undefined && { window_end }) } };
   }
 }
-
-/** Whether a chunk may get through when it is sent again. */
-export const isWorthRepeating = (error: unknown): boolean =>
-  error instanceof RelayError && error.code === 'transfer_interrupted' && error.retryable;
 
 function refuse(reason: string): never {
   throw new RelayError('transfer_interrupted', reason, { details: { retryable: false } });

@@ -1,7 +1,8 @@
 import { RelayError } from '../../protocol/errors.ts';
 import type { Obstacle } from '../http/obstacle.ts';
-import { type ChunksOptions, isWorthRepeating, postChunk } from './chunks.ts';
+import { type ChunksOptions, postChunk } from './chunks.ts';
 import type { RequestContext } from './handler.ts';
+import { Patience } from './patience.ts';
 import { Width } from './width.ts';
 
 const MIB = 1024 * 1024;
@@ -14,11 +15,6 @@ const CHUNK_BYTES = 2 * MIB;
 
 /** Datasets below this are through before it matters. */
 const LEAST_BYTES = 4 * MIB;
-
-/** How long to try on while nothing gets through, in ms. */
-const PATIENCE_MS = 60_000;
-const FIRST_PAUSE_MS = 250;
-const LONGEST_PAUSE_MS = 5000;
 
 interface ParallelOptions extends ChunksOptions {
   /** Up to where the router takes chunks, to begin with. */
@@ -97,10 +93,10 @@ class ParallelSending {
   /** Sends one chunk until it is taken in. */
   async #send(start: number, end: number): Promise<void> {
     const { clock, signal } = this.#context;
-    const begunAt = clock.now();
-    for (let failures = 0; ; ) {
-      const outcome = await postChunk(this.#options, start, end, this.#context).catch((error: unknown) => {
-        if (!isWorthRepeating(error) || clock.now() - begunAt >= PATIENCE_MS) throw error;
+    const patience = new Patience(clock);
+    for (;;) {
+      const outcome = await postChunk(this.#options, start, end, this.#context).catch(async (error: unknown) => {
+        await patience.wait(error, signal);
         return undefined;
       });
       if (outcome?.kind === 'blocked') {
@@ -112,7 +108,6 @@ class ParallelSending {
         this.#width.note(end - start, clock.now());
         return;
       }
-      await clock.sleep(clock.random() * Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures++), signal);
     }
   }
 }

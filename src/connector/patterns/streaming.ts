@@ -1,11 +1,11 @@
 import { createDigest, finishDigest } from '../../http/digest.ts';
-import { HEADER } from '../../protocol/headers.ts';
 import { openDataset } from '../datasets/open.ts';
 import { readDataset } from '../datasets/read.ts';
-import { type ChunksOptions, isWorthRepeating, sendChunks } from './chunks.ts';
-import { describeDataset } from './dataset-headers.ts';
+import { type ChunksOptions, sendChunks } from './chunks.ts';
+import { dataHeaders } from './data-headers.ts';
 import type { Handler, RequestContext } from './handler.ts';
 import { isWorthParallel, sendInParallel } from './parallel.ts';
+import { mayGetThrough } from './patience.ts';
 import { select } from './selection.ts';
 
 /** Up to this size a dataset goes in one POST, in bytes. */
@@ -67,12 +67,7 @@ async function sendAtOnce(
   if (digest !== undefined) digests.remember(dataset, digest);
   const post = {
     requestId,
-    headers: {
-      ...describeDataset(dataset.facts),
-      'Content-Type': dataset.facts.contentType,
-      [HEADER.offset]: String(start),
-      ...(digest !== undefined && { [HEADER.reprDigest]: digest }),
-    },
+    headers: dataHeaders(dataset.facts, start, digest),
     length: bytes.length,
     body: (send: (piece: Buffer) => Promise<void>) => (bytes.length > 0 ? send(bytes) : Promise.resolve()),
     beforeCut: reportFailure,
@@ -80,7 +75,7 @@ async function sendAtOnce(
   try {
     return (await router.postData('datasets/result', post, signal)).kind === 'taken';
   } catch (error) {
-    if (isWorthRepeating(error)) return false;
+    if (mayGetThrough(error)) return false;
     throw error;
   }
 }
