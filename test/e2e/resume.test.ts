@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createHash, randomBytes } from 'node:crypto';
+import { watch } from 'node:fs';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -139,7 +140,14 @@ test('a stream of a dataset that changed meanwhile fails, and leaves nothing', a
 /** Resolves when a file has that many bytes. */
 async function grown(directory: string, name: string, bytes: number): Promise<void> {
   const size = async (): Promise<number> => (await stat(join(directory, name)).catch(() => ({ size: 0 }))).size;
-  while ((await size()) < bytes) await new Promise((resolve) => setTimeout(resolve, 20));
+  // Watched from before the first look, so that no change falls between the two.
+  using stack = new DisposableStack();
+  const changes = stack.adopt(watch(directory), (watcher) => watcher.close());
+  for (;;) {
+    const changed = once(changes, 'change');
+    if ((await size()) >= bytes) return;
+    await changed;
+  }
 }
 
 test.each(['SIGKILL', 'SIGINT'] as const)(
