@@ -45,8 +45,12 @@ export function connectorCommand({ io, version, completing }: CommandContext): C
         },
         `connector ${mac} offers ${dataDir} through ${config.router.href}`,
       );
-      const work = { done: connector.run(), drain: () => connector.drain(), close: () => connector.close() };
-      await runUntilSignal(work, io.signals, logger);
+      const start = () => ({
+        done: connector.run(),
+        drain: () => connector.drain(),
+        close: () => connector.close(),
+      });
+      await runUntilSignal(start, io.signals, logger);
     },
   };
 }

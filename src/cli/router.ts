@@ -27,15 +27,15 @@ export function routerCommand({ io, version, completing }: CommandContext): Comm
       const storeLocation = await storeLocationOf(config, io.surroundings.cwd);
       const { Router } = await import('../router/router.ts');
       const given = { text: config.secret, file: config.secretFile, fileSource: sources['secretFile'] };
-      const router = await Router.start({
+      const options: RouterOptions = {
         ...toRouterOptions(config),
         secrets: secretsSource(given, logger),
         tls: openCertificate(config, logger),
         storeLocation,
         version,
         logger,
-      });
-      await runUntilSignal(router, io.signals, logger);
+      };
+      await runUntilSignal(() => Router.start(options), io.signals, logger);
     },
   };
 }
