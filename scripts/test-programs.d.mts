@@ -1,6 +1,6 @@
 /** The path of a program that tests need. @throws {Error} that says which package brings it. */
 export function findProgram(
-  name: 'caddy' | 'curl' | 'haproxy' | 'ip' | 'nginx' | 'openssl' | 'tinyproxy',
+  name: 'caddy' | 'curl' | 'haproxy' | 'ip' | 'nginx' | 'openssl' | 'systemd-nspawn' | 'tinyproxy',
 ): Promise<string>;
 /** Installs what is missing, where that can be done. @throws {Error} that says what is missing when it cannot be installed. */
 export function ensurePrograms(log?: (line: string) => void): Promise<void>;

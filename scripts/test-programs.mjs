@@ -12,6 +12,7 @@ const PACKAGES = {
   ip: 'iproute2',
   nginx: 'nginx-light',
   openssl: 'openssl',
+  'systemd-nspawn': 'systemd-container',
   tinyproxy: 'tinyproxy',
 };
 

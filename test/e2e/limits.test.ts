@@ -30,7 +30,7 @@ let neighbour: Neighbour;
 const resources = new AsyncDisposableStack();
 
 beforeAll(async () => {
-  const waits = ['--headers-timeout', '3s', '--body-timeout', '3s', '--silence-timeout', '300s'];
+  const waits = ['--headers-timeout', '6s', '--body-timeout', '6s', '--silence-timeout', '300s'];
   router = resources.use(await startRouterProcess(waits, { RELAY_SECRET: SECRET }));
   monitor = await signToken({ role: 'monitor', macs: ['*'] }, SECRET);
   const tokens = { connector: await connector(NEIGHBOUR_MAC), app: await app() };

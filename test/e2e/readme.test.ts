@@ -2,6 +2,7 @@ import { expect, test } from '@jest/globals';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeCertificate } from '../support/certificates.ts';
+import { readDocScript } from '../support/doc-commands.ts';
 import { RELAY, RoleProcess, run, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
@@ -9,14 +10,12 @@ const README = join(import.meta.dirname, '../../README.md');
 const CSV = 'time,celsius\n08:00,61.5\n';
 
 test('the curl session of the README does what it says', async () => {
-  const session = /<!-- test: curl session -->\n```sh\n([^]*?)```/.exec(await readFile(README, 'utf8'))?.[1] ?? '';
   await using data = await makeTempDir();
   await using work = await makeTempDir();
   await writeFile(join(data.path, 'measurements.csv'), CSV);
   await using router = await startRouterProcess();
   await using _connector = await startConnectorProcess(router.url, 'cc-28-aa-01-02-03', data.path);
-  const script = session.replaceAll('http://127.0.0.1:8080', router.url);
-  expect(script).toContain(router.url);
+  const script = await readDocScript(README, 'curl session', { 'http://127.0.0.1:8080': router.url });
   const { code, stdout, stderr } = await run('sh', ['-eu', '-c', script], { cwd: work.path });
   expect([code, stderr]).toEqual([0, '']);
   const said = stdout.toString();
@@ -34,16 +33,6 @@ test('the quick start over two machines does what it says, and so do the command
   await using data = await makeTempDir();
   await writeFile(join(data.path, 'measurements.csv'), CSV);
   await makeCertificate({ key: join(work.path, 'privkey.pem'), cert: join(work.path, 'fullchain.pem') });
-  const text = await readFile(README, 'utf8');
-  let router = '';
-  const block = (name: string): string => {
-    const script = new RegExp(`<!-- test: two machines, ${name} -->\n\`\`\`sh\n([^]*?)\`\`\``).exec(text)?.[1] ?? '';
-    expect(script).not.toBe('');
-    return script
-      .replaceAll('https://relay.example.com', `${router} --ca fullchain.pem`)
-      .replaceAll('/srv/data', data.path)
-      .replaceAll('--host 0.0.0.0 --port 443', `--port 0 --log-format json --state-dir ${join(work.path, 'state')}`);
-  };
   // `exec`, so that what is ended is relay itself.
   const shell = (script: string): string[] => [
     '-euc',
@@ -52,29 +41,32 @@ test('the quick start over two machines does what it says, and so do the command
   const options = { cwd: work.path };
   await using first = new RoleProcess([], {
     ...options,
-    through: ['sh', ...shell(block('router'))],
+    through: [
+      'sh',
+      ...shell(
+        await readDocScript(README, 'two machines, router', {
+          '--host 0.0.0.0 --port 443': `--port 0 --log-format json --state-dir ${join(work.path, 'state')}`,
+        }),
+      ),
+    ],
     command: [],
     env: process.env,
   });
-  router = String((await first.logged((line) => typeof line['url'] === 'string'))['url']).replace(
-    '127.0.0.1',
-    'localhost',
-  );
-  const node = `${block('node').trimEnd()} --log-format json`;
+  const { url } = await first.logged((line) => typeof line['url'] === 'string');
+  const there = { 'https://relay.example.com': `${String(url).replace('127.0.0.1', 'localhost')} --ca fullchain.pem` };
+  const node = await readDocScript(README, 'two machines, node', { ...there, '/srv/data': data.path });
   await using second = new RoleProcess([], {
     ...options,
-    through: ['sh', ...shell(node)],
+    through: ['sh', ...shell(`${node.trimEnd()} --log-format json`)],
     command: [],
     env: process.env,
   });
   await second.logged(({ msg }) => msg === 'connected to router');
-  const app = await run('sh', shell(block('app')), options);
+  const app = await run('sh', shell(await readDocScript(README, 'two machines, app', there)), options);
   expect([app.code, app.stdout.toString()]).toEqual([0, expect.stringMatching(/cc-28-aa-01-02-03 +online/)]);
   expect(await readFile(join(work.path, 'measurements.csv'), 'utf8')).toBe(CSV);
-  const access = await readFile(join(README, '../docs/access.md'), 'utf8');
   for (const name of ['make a secret', 'make tokens']) {
-    const script = new RegExp(`<!-- test: ${name} -->\n\`\`\`sh\n([^]*?)\`\`\``).exec(access)?.[1] ?? '';
-    expect(script).not.toBe('');
+    const script = await readDocScript(join(README, '../docs/access.md'), name);
     expect(await run('sh', shell(script), options)).toMatchObject({ code: 0 });
   }
   expect(await readFile(join(work.path, 'prometheus.token'), 'utf8')).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);

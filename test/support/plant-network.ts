@@ -3,6 +3,8 @@ import { run } from './processes.ts';
 
 /** Two networks of their own on this machine, made and removed with `ip netns`: it needs Linux and root. */
 export interface PlantNetwork extends AsyncDisposable {
+  /** The names of the two for `ip netns`. */
+  readonly names: { readonly plant: string; readonly outside: string };
   /** Words that run a program in the plant, whose only neighbour is `proxyAddress`. */
   readonly plant: readonly string[];
   /** Words that run a program outside. */
@@ -42,6 +44,7 @@ export async function makePlantNetwork(): Promise<PlantNetwork> {
   }
   const within = (name: string): string[] => ['ip', 'netns', 'exec', name];
   return {
+    names: { plant, outside },
     plant: within(plant),
     outside: within(outside),
     proxyAddress: PROXY,
