@@ -5,6 +5,8 @@ import { RelayError } from '../protocol/errors.ts';
 import { Arrivals } from './arrivals.ts';
 import { Authorization } from './authorization.ts';
 import { type Clock, systemClock } from './clock.ts';
+import { Codings } from './coding/codings.ts';
+import { LineRate } from './coding/line-rate.ts';
 import { DataDir } from './datasets/data-dir.ts';
 import { Digests } from './datasets/digests.ts';
 import { createTrust } from '../http/trust.ts';
@@ -94,6 +96,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
     const agents = createAgents(chooseProxy ?? ((): undefined => undefined), createTrust(ca));
     const arrivals = new Arrivals({ waitMs: settings.receivingTimeoutMs, findLink: () => this.#link });
     const passages = new Passages({ clock: this.#clock, logger });
+    const lineRate = new LineRate();
     const router = new RouterClient({
       routerUrl,
       mac,
@@ -101,8 +104,11 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       agents,
       clock: this.#clock,
       arrivals,
+      lineRate,
       isLinkUp: () => this.#link !== undefined,
     });
+    const mayCode = (): boolean => passages.takesUnmeasured(router.url('datasets/stream/chunk'));
+    const codings = new Codings({ lineRate, clock: this.#clock, mayCode });
     const services = {
       dataDir,
       digests: new Digests(),
@@ -110,6 +116,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       agents,
       clock: this.#clock,
       passages,
+      codings,
       roundTripMs: () => this.#link?.roundTripMs,
       maxParallel: settings.maxParallel,
       uploads: new Uploads(),
@@ -132,7 +139,10 @@ export class Connector extends EventEmitter<ConnectorEvents> {
     const over = new AbortController();
     const watching = authorization.watchExpiry(logger, this.#clock, over.signal);
     try {
-      await this.#keepConnected(linkOptions, passages, authorization);
+      await this.#keepConnected(linkOptions, authorization, () => {
+        passages.forget();
+        lineRate.forget();
+      });
       // A drain stops the reconnecting, not the answering.
       await this.#drain;
     } finally {
@@ -143,7 +153,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
     }
   }
 
-  async #keepConnected(linkOptions: LinkOptions, passages: Passages, authorization: Authorization): Promise<void> {
+  async #keepConnected(linkOptions: LinkOptions, authorization: Authorization, forgetLine: () => void): Promise<void> {
     const { transport, logger, reconnectMinMs, reconnectMaxMs, websocketRetryMs, giveUpAfterMs } = this.#settings;
     const chooser = new TransportChooser({ transport, openWebSocket, openEventStream, logger });
     await keepConnected(
@@ -158,7 +168,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
         logger,
         onUp: (link) => {
           this.#link = link;
-          passages.forget();
+          forgetLine();
           logger.info({ link: link.kind, router: this.#settings.routerUrl.href }, 'connected to router');
           this.emit('online', { kind: link.kind });
           if (this.#drain !== undefined) void link.sendDraining();

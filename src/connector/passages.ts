@@ -22,6 +22,7 @@ interface PassagesOptions {
 export class Passages {
   readonly #options: PassagesOptions;
   readonly #known = new Map<string, { readonly maxBytes: number; readonly until: number }>();
+  readonly #unmeasured = new Map<string, number>();
   readonly #logged = new Set<string>();
 
   constructor(options: PassagesOptions) {
@@ -55,8 +56,22 @@ export class Passages {
     return maxBytes;
   }
 
+  /** Whether bodies whose length is not known beforehand get through: coded ones are such. */
+  takesUnmeasured({ origin }: URL): boolean {
+    return !((this.#unmeasured.get(origin) ?? 0) > this.#options.clock.now());
+  }
+
+  /** Learns that such a body did not get through. */
+  refuseUnmeasured({ origin, host }: URL): void {
+    const { clock, logger } = this.#options;
+    if (this.takesUnmeasured(new URL(origin)))
+      logger.info({ host }, 'a proxy in between wants the length of every body (HTTP 411), so none is compressed');
+    this.#unmeasured.set(origin, clock.now() + REMEMBERED_MS);
+  }
+
   /** Forgets what was learnt: a new link may be another way, or behind other settings. */
   forget(): void {
     this.#known.clear();
+    this.#unmeasured.clear();
   }
 }

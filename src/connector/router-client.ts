@@ -6,6 +6,7 @@ import {
   type Receipt,
   type Result,
 } from '../protocol/answers.ts';
+import type { Coding } from '../http/coding.ts';
 import { currentTrace } from '../observability/trace.ts';
 import { decodeValue, unwrap } from '../protocol/codec.ts';
 import { RelayError } from '../protocol/errors.ts';
@@ -15,10 +16,18 @@ import type { Arrivals } from './arrivals.ts';
 import type { Authorization } from './authorization.ts';
 import type { Clock } from './clock.ts';
 import type { Agents } from './http/agents.ts';
+import { type BodyTally, newTally, tallyBody } from './coding/coded-body.ts';
+import type { LineRate } from './coding/line-rate.ts';
 import { findObstacle, type Obstacle } from './http/obstacle.ts';
 import { isPassing, parseReply, toReplyError } from './http/reply-error.ts';
 import { type BodyWriter, type Reply, send } from './http/send.ts';
 import { HOLDABLE_BYTES } from './passages.ts';
+
+/** Shorter bodies say nothing of the line: the way and the router's work are most of their time, in bytes. */
+const TELLING_BYTES = 32 * 1024;
+
+/** RFC 9110 §15.5.12. */
+const LENGTH_REQUIRED = 411;
 
 /** How long a request may be silent in both directions before it counts as broken. */
 const SILENCE_MS = 60_000;
@@ -42,6 +51,7 @@ interface RouterClientOptions {
   readonly agents: Agents;
   readonly clock: Clock;
   readonly arrivals: Arrivals;
+  readonly lineRate: LineRate;
   /** Whether the router is known to be there, so that silence on a data POST means an app that does not read. */
   readonly isLinkUp: () => boolean;
 }
@@ -50,8 +60,12 @@ interface RouterClientOptions {
 export interface DataPost {
   readonly requestId: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** In bytes. */
+  /** Of the content before any coding, in bytes. */
   readonly length: number;
+  /** Of the content on the way. Default: none. */
+  readonly coding?: Coding | undefined;
+  /** It has the line for itself, as far as one dataset goes, so that it says how fast that is. Default: true. */
+  readonly isAlone?: boolean | undefined;
   readonly body: BodyWriter;
   /** Called with what the body's writer threw while the POST is still open, so that the reason arrives before the break. */
   readonly beforeCut: (error: unknown) => Promise<void>;
@@ -61,7 +75,9 @@ export interface DataPost {
 export type DataOutcome =
   | { readonly kind: 'taken'; readonly receipt: Partial<Receipt> }
   /** Something on the way did not let it through; a shorter one may pass. */
-  | { readonly kind: 'blocked'; readonly obstacle: Obstacle };
+  | { readonly kind: 'blocked'; readonly obstacle: Obstacle }
+  /** Something on the way takes no body without its length, and so none that is coded. */
+  | { readonly kind: 'unmeasured' };
 
 /** What a connector says to the router over HTTP. Every method rejects with the signal's reason when it aborts. */
 export class RouterClient {
@@ -126,6 +142,7 @@ export class RouterClient {
     signal: AbortSignal,
   ): Promise<DataOutcome> {
     const cut = new AbortController();
+    const tally = newTally();
     const isHoldable = post.length > HOLDABLE_BYTES;
     const watch = isHoldable ? this.#options.arrivals.watch(post.requestId, () => cut.abort()) : undefined;
     try {
@@ -137,24 +154,34 @@ export class RouterClient {
           ...post.headers,
           ...traceHeader(),
           [HEADER.requestId]: post.requestId,
-          'Content-Length': String(post.length),
+          ...(post.coding === undefined
+            ? { 'Content-Length': String(post.length) }
+            : { 'Content-Encoding': post.coding }),
         },
-        body: post.body,
+        body: tallyBody(post.body, post.coding, tally),
         signal: isHoldable ? AbortSignal.any([signal, cut.signal]) : signal,
         silenceMs: SILENCE_MS,
         isStalled: () => !this.#options.isLinkUp(),
         onConnected: () => watch?.start(),
         beforeCut: post.beforeCut,
       });
+      if (post.coding !== undefined && reply.status === LENGTH_REQUIRED) return { kind: 'unmeasured' };
       const obstacle = findObstacle(reply);
       if (obstacle !== undefined) return { kind: 'blocked', obstacle };
-      return { kind: 'taken', receipt: parseReply(check(reply)) ?? {} };
+      const receipt = parseReply(check(reply)) ?? {};
+      if (post.isAlone !== false) this.#noteRate(tally);
+      return { kind: 'taken', receipt };
     } catch (error) {
       if (cut.signal.aborted && !signal.aborted) return { kind: 'blocked', obstacle: 'held' };
       throw error;
     } finally {
       watch?.stop();
     }
+  }
+
+  #noteRate({ bytes, begunAt, madeMs }: BodyTally): void {
+    const { lineRate, clock } = this.#options;
+    if (bytes >= TELLING_BYTES) lineRate.note({ bytes, madeMs, ms: performance.now() - begunAt }, clock.now());
   }
 
   async #postJson(path: string, body: object | string, signal: AbortSignal): Promise<Reply> {

@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import { RelayError } from '../protocol/errors.ts';
+import { toBodyError } from './coding.ts';
 
 /** How much of a body is looked at to say whose it was. */
 const BEGINNING_BYTES = 4096;
@@ -71,18 +73,18 @@ interface Passing {
  * @param take gets each piece; throws to refuse it.
  * @param letGo called once when it is over, whatever the outcome, before anything else can happen.
  */
-export function passBody(message: IncomingMessage, take: (piece: Buffer) => void, letGo: () => void): Passing {
+export function passBody(body: Readable, take: (piece: Buffer) => void, letGo: () => void): Passing {
   const { promise: done, resolve, reject } = Promise.withResolvers<void>();
   let over = false;
   const settle = (error?: RelayError): void => {
     if (over) return;
     over = true;
-    message.removeAllListeners('data');
+    body.removeAllListeners('data');
     letGo();
     if (error === undefined) resolve();
     else reject(error);
   };
-  message.on('data', (piece: Buffer) => {
+  body.on('data', (piece: Buffer) => {
     if (over) return;
     try {
       take(piece);
@@ -90,9 +92,9 @@ export function passBody(message: IncomingMessage, take: (piece: Buffer) => void
       settle(RelayError.from(error));
     }
   });
-  message.on('end', () => settle());
-  message.on('error', (cause) => settle(new RelayError('transfer_interrupted', 'the body broke off', { cause })));
-  message.on('close', () => settle(new RelayError('transfer_interrupted', 'the body broke off')));
+  body.on('end', () => settle());
+  body.on('error', (cause) => settle(toBodyError(cause)));
+  body.on('close', () => settle(new RelayError('transfer_interrupted', 'the body broke off')));
   return { done, cut: settle };
 }
 

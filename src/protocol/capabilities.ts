@@ -11,6 +11,7 @@
  * - `progress`: reports how far an upload to the store is, at least every ten seconds.
  * - `receiving`: wants to hear when a binary body of its begins to arrive.
  * - `heartbeat`: POSTs heartbeats for its SSE link.
+ * - `zstd`, `gzip`: may send binary bodies with this content coding, where the command has it in `accept_encoding`.
  */
 export const CAPABILITIES = [
   'binary',
@@ -25,6 +26,8 @@ export const CAPABILITIES = [
   'progress',
   'receiving',
   'heartbeat',
+  'zstd',
+  'gzip',
 ] as const;
 
 export type Capability = (typeof CAPABILITIES)[number];

@@ -27,6 +27,8 @@ const selection = {
   length: byteCount.optional(),
   if_match: etag.optional(),
   want_digest: z.boolean().optional(),
+  /** The content codings that binary bodies may have; only those that the connector said. Unknown ones are left out. */
+  accept_encoding: z.array(z.string()).optional(),
 };
 
 const getDataset = z.object({

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import { passBody } from '../http/body.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Exchange } from './exchange.ts';
@@ -158,15 +158,16 @@ export class Transfer {
 
   /**
    * Takes a chunk while it arrives, with back-pressure. @returns the next offset when the body has ended whole.
+   * @param length of the body, where it is known.
    * @throws {RelayError} offset_mismatch on a gap; transfer_interrupted when the body breaks off or another takes its place.
    */
-  async receive(body: IncomingMessage, offset: number | undefined, meta: TransferMeta): Promise<number> {
+  async receive(body: Readable, offset: number | undefined, meta: TransferMeta, length?: number): Promise<number> {
     if (offset === undefined || this.#window === undefined) return this.#receiveInOrder(body, offset, meta);
     this.#admit(this.#window, offset, meta);
     const exchange = this.#exchange as Exchange;
     exchange.arriving++;
     try {
-      await this.#window.receive(body, offset);
+      await this.#window.receive(body, offset, length);
     } finally {
       exchange.arriving--;
     }
@@ -183,7 +184,7 @@ export class Transfer {
     else this.#agree(meta);
   }
 
-  async #receiveInOrder(body: IncomingMessage, offset: number | undefined, meta: TransferMeta): Promise<number> {
+  async #receiveInOrder(body: Readable, offset: number | undefined, meta: TransferMeta): Promise<number> {
     // The offset first: what leaves a gap must not begin anything.
     let skip = this.#open(offset);
     if (this.#meta === undefined) this.#begin(meta);
@@ -222,7 +223,7 @@ export class Transfer {
    * @param offset where it begins, if it says so: then it may be sent again, or go on in chunks, where it breaks off.
    * @throws {RelayError} connector_failed (and the exchange fails) when it breaks off and named no offset.
    */
-  async receiveWhole(body: IncomingMessage, meta: TransferMeta, offset?: number): Promise<number> {
+  async receiveWhole(body: Readable, meta: TransferMeta, offset?: number): Promise<number> {
     if (offset === undefined && (this.#meta !== undefined || this.#chunks > 0))
       throw this.#broken('a result came in the middle of a chunked answer');
     const end = await this.receive(body, offset, meta);

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import { passBody } from '../http/body.ts';
 import { RelayError } from '../protocol/errors.ts';
 
@@ -47,7 +47,7 @@ interface Run {
   end: number;
   pending: number;
   readonly pieces: Buffer[];
-  body: IncomingMessage | undefined;
+  body: Readable | undefined;
   cut: (error: RelayError) => void;
 }
 
@@ -90,11 +90,11 @@ export class Window {
   /**
    * Takes a part while it arrives; one that overlaps another that is still arriving takes its place. Resolves when it is
    * all here and there is room for more, or after 20 s.
+   * @param length of the body, in bytes, where it is known.
    * @throws {RelayError} transfer_interrupted when it breaks off or another takes its place; what the sink throws.
    */
-  async receive(body: IncomingMessage, offset: number): Promise<void> {
-    const length = body.headers['content-length'];
-    const run = this.#open(offset, length === undefined ? undefined : offset + Number(length), body);
+  async receive(body: Readable, offset: number, length?: number): Promise<void> {
+    const run = this.#open(offset, length === undefined ? undefined : offset + length, body);
     const { done, cut } = passBody(
       body,
       (piece) => this.#take(run, piece),
@@ -142,7 +142,7 @@ export class Window {
     }
   }
 
-  #open(start: number, limit: number | undefined, body: IncomingMessage | undefined): Run {
+  #open(start: number, limit: number | undefined, body: Readable | undefined): Run {
     for (const other of this.#runs) {
       if (other.body !== undefined && start >= other.start && start < other.limit) {
         other.cut(new RelayError('transfer_interrupted', 'a newer chunk took the place of this one'));

@@ -12,7 +12,7 @@ import { select } from './selection.ts';
  * on the way does not let that through, or breaks it off.
  */
 export const answerBuffering: Handler<'get_dataset'> = async (command, context) => {
-  const { router, dataDir, digests, passages, signal } = context;
+  const { router, dataDir, digests, passages, codings, signal } = context;
   await using dataset = await openDataset(dataDir, command.dataset_name);
   const { facts } = dataset;
   dataset.match(command.if_match);
@@ -25,19 +25,23 @@ export const answerBuffering: Handler<'get_dataset'> = async (command, context) 
   const digest = command.want_digest === true ? await digests.compute(dataset, signal) : undefined;
   const url = router.url('datasets/result');
   const length = end - start;
-  const isShort = length <= passages.limit(url);
+  const plan = await codings.plan(dataset, { start, end }, command.accept_encoding);
+  const { coding, maxBytes = Infinity } = plan?.next() ?? {};
+  const isShort = length <= Math.min(maxBytes, passages.limit(url));
   const post = {
     requestId: command.request_id,
     headers: { ...dataHeaders(facts, start, digest), 'Content-Type': 'application/octet-stream' },
     length,
+    coding,
     body: (write: (piece: Buffer) => Promise<void>) => readDataset(dataset, { start, end, signal, write }),
     beforeCut: context.reportFailure,
   };
   const outcome = isShort ? await router.postData('datasets/result', post, signal).catch(passOver) : undefined;
   if (outcome?.kind !== 'taken') {
     const { request_id: requestId } = command;
-    if (outcome !== undefined) passages.narrow(url, length, outcome.obstacle);
-    await sendChunks({ dataset, requestId, start, end, isBegun: isShort }, context);
+    if (outcome?.kind === 'unmeasured') passages.refuseUnmeasured(url);
+    if (outcome?.kind === 'blocked') passages.narrow(url, length, outcome.obstacle);
+    await sendChunks({ dataset, requestId, start, end, plan, isBegun: isShort }, context);
     const complete = { request_id: requestId, total_size: facts.size, ...(digest !== undefined && { digest }) };
     await router.postComplete(complete, signal);
   }

@@ -1,4 +1,6 @@
+import type { Coding } from '../../http/coding.ts';
 import { RelayError } from '../../protocol/errors.ts';
+import type { CodingPlan } from '../coding/codings.ts';
 import type { OpenDataset } from '../datasets/open.ts';
 import { readDataset } from '../datasets/read.ts';
 import { explainObstacle } from '../http/obstacle.ts';
@@ -20,6 +22,8 @@ export interface ChunksOptions {
   readonly end: number;
   /** The router may have bytes from `start` on already: it is asked first. */
   readonly isBegun?: boolean;
+  /** Which bodies to code; none without it. */
+  readonly plan?: CodingPlan | undefined;
   /** Sees each piece before it is sent, also one that is sent again. */
   readonly onPiece?: (piece: Buffer, position: number) => void;
 }
@@ -45,11 +49,14 @@ export async function sendChunks(options: ChunksOptions, outer: RequestContext):
     for (let vain = 0; ; ) {
       // While a slow line carries a chunk to a proxy that collects it, this is all that the router sees.
       if (end - start > limit) progress ??= new Progress(requestId, dataset.facts.size, context, stop);
-      const chunkEnd = isAsking ? position : Math.min(end, position + limit);
-      const outcome = await postChunk(options, position, chunkEnd, context).catch(async (error: unknown) => {
-        await patience.wait(error, context.signal);
-        return undefined;
-      });
+      const { coding, maxBytes = Infinity } = options.plan?.next() ?? {};
+      const chunkEnd = isAsking ? position : Math.min(end, position + limit, position + maxBytes);
+      const outcome = await postChunk(options, { start: position, end: chunkEnd, coding }, context).catch(
+        async (error: unknown) => {
+          await patience.wait(error, context.signal);
+          return undefined;
+        },
+      );
       if (outcome?.kind === 'taken') {
         patience.renew();
         const next = outcome.receipt.next_offset ?? chunkEnd;
@@ -60,6 +67,9 @@ export async function sendChunks(options: ChunksOptions, outer: RequestContext):
         progress?.add(next - position);
         position = next;
         isAsking = false;
+      } else if (outcome?.kind === 'unmeasured') {
+        passages.refuseUnmeasured(url);
+        isAsking = true;
       } else if (outcome?.kind === 'blocked') {
         const { obstacle } = outcome;
         limit = passages.narrow(url, chunkEnd - position, obstacle) ?? refuse(explainObstacle(obstacle));
@@ -74,17 +84,28 @@ export async function sendChunks(options: ChunksOptions, outer: RequestContext):
   }
 }
 
+/** One chunk. */
+interface Chunk {
+  /** First byte, and the first that is not in it. */
+  readonly start: number;
+  readonly end: number;
+  readonly coding?: Coding | undefined;
+  /** Nothing else of the same dataset is sent beside it. Default: true. */
+  readonly isAlone?: boolean;
+}
+
 /** Sends one chunk. @returns how far the router is, also where it says that the chunk leaves a gap. */
 export async function postChunk(
   { dataset, requestId, onPiece }: ChunksOptions,
-  start: number,
-  end: number,
+  { start, end, coding, isAlone }: Chunk,
   { router, signal, reportFailure }: RequestContext,
 ): Promise<DataOutcome> {
   const post = {
     requestId,
     headers: dataHeaders(dataset.facts, start),
     length: end - start,
+    coding,
+    isAlone,
     body: (write: (piece: Buffer) => Promise<void>) =>
       readDataset(dataset, {
         start,

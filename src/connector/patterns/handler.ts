@@ -1,6 +1,7 @@
 import type { Logger } from '../../observability/logger.ts';
 import type { Command, CommandName, CommandOf } from '../../protocol/commands.ts';
 import type { Clock } from '../clock.ts';
+import type { Codings } from '../coding/codings.ts';
 import type { DataDir } from '../datasets/data-dir.ts';
 import type { Digests } from '../datasets/digests.ts';
 import type { Agents } from '../http/agents.ts';
@@ -16,6 +17,7 @@ export interface Services {
   readonly agents: Agents;
   readonly clock: Clock;
   readonly passages: Passages;
+  readonly codings: Codings;
   /** How long a byte to the router and its answer take at the moment, in ms; undefined where nobody knows yet. */
   readonly roundTripMs: () => number | undefined;
   /** Most chunks of one dataset that are sent side by side; 1 for none. */

@@ -92,13 +92,18 @@ class ParallelSending {
 
   /** Sends one chunk until it is taken in. */
   async #send(start: number, end: number): Promise<void> {
-    const { clock, signal } = this.#context;
+    const { clock, signal, passages, router } = this.#context;
     const patience = new Patience(clock);
     for (;;) {
-      const outcome = await postChunk(this.#options, start, end, this.#context).catch(async (error: unknown) => {
+      const chunk = { start, end, coding: this.#options.plan?.besides, isAlone: false };
+      const outcome = await postChunk(this.#options, chunk, this.#context).catch(async (error: unknown) => {
         await patience.wait(error, signal);
         return undefined;
       });
+      if (outcome?.kind === 'unmeasured') {
+        passages.refuseUnmeasured(router.url('datasets/stream/chunk'));
+        continue;
+      }
       if (outcome?.kind === 'blocked') {
         this.#obstacle ??= outcome.obstacle;
         return;

@@ -16,13 +16,14 @@ const SMALL_BYTES = 64 * 1024;
  * `complete`.
  */
 export const answerStreaming: Handler<'get_dataset_stream'> = async (command, context) => {
-  const { router, dataDir, digests, signal } = context;
+  const { router, dataDir, digests, codings, signal } = context;
   await using dataset = await openDataset(dataDir, command.dataset_name);
   dataset.match(command.if_match);
   const { start, end, isWhole } = select(dataset.facts, command);
   const wantsDigest = command.want_digest === true && isWhole;
   const known = wantsDigest ? digests.find(dataset) : undefined;
-  const options = { dataset, requestId: command.request_id, start, end };
+  const plan = await codings.plan(dataset, { start, end }, command.accept_encoding);
+  const options = { dataset, requestId: command.request_id, start, end, plan };
   if (end - start <= SMALL_BYTES && (await sendAtOnce(options, wantsDigest, known, context)))
     return { bytes: end - start };
   const roundTripMs = context.roundTripMs();
@@ -52,7 +53,7 @@ export const answerStreaming: Handler<'get_dataset_stream'> = async (command, co
  * @returns whether it got through; if not, what arrived of it counts.
  */
 async function sendAtOnce(
-  { dataset, requestId, start, end }: ChunksOptions,
+  { dataset, requestId, start, end, plan }: ChunksOptions,
   wantsDigest: boolean,
   known: string | undefined,
   { router, digests, signal, reportFailure }: RequestContext,
@@ -69,6 +70,7 @@ async function sendAtOnce(
     requestId,
     headers: dataHeaders(dataset.facts, start, digest),
     length: bytes.length,
+    coding: plan?.next().coding,
     body: (send: (piece: Buffer) => Promise<void>) => (bytes.length > 0 ? send(bytes) : Promise.resolve()),
     beforeCut: reportFailure,
   };

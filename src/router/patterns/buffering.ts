@@ -10,6 +10,7 @@ import { DATASET_HEADERS, type DatasetFacts, datasetHeaders, readFacts } from '.
 import { sendError, sendJson } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { type Sink, Transfer, type TransferMeta } from '../transfer.ts';
+import { acceptEncoding } from './accept-encoding.ts';
 
 /** Up to this size the answer is made in one piece. */
 const ONE_PIECE_BYTES = 1024 * 1024;
@@ -42,6 +43,7 @@ export function buffer(
         offset: transfer.resumption.offset,
         if_match: transfer.resumption.etag,
       }),
+      ...acceptEncoding(hello),
       ...(wantDigest && hello.capabilities.has('digest') && { want_digest: true }),
     }),
     resend: 'always',

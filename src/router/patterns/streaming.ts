@@ -7,6 +7,7 @@ import { RelayError } from '../../protocol/errors.ts';
 import type { Context } from '../context.ts';
 import { type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
 import { sendError } from '../reply.ts';
+import { acceptEncoding } from './accept-encoding.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { type Part, type Sink, Transfer, type TransferMeta } from '../transfer.ts';
 
@@ -49,6 +50,7 @@ export function stream(
         dataset_name: record.dataset,
         ...selectPart(part, transfer.resumption, ifMatch),
         ...(sink.expectDigest && { want_digest: true }),
+        ...acceptEncoding(hello),
         ...(hello.capabilities.has('parallel') && { window_end: transfer.openWindow(context.windowBudget) }),
       };
     },

@@ -1,5 +1,8 @@
 import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import * as z from 'zod';
+import { decodeBody, readCoding } from '../../http/coding.ts';
 import { parseDigest } from '../../http/digest.ts';
 import {
   offloadProgress,
@@ -40,8 +43,8 @@ export const answerRoutes: Route[] = [
     if (id !== undefined) {
       const offset = readOffset(call.request);
       await answerOnce(context, call, id, 'result', (exchange) =>
-        arriving(context, exchange, call.request, () =>
-          transferOf(exchange).receiveWhole(call.request, readMeta(call.request, !offset), offset),
+        arriving(context, exchange, call.request, (body) =>
+          transferOf(exchange).receiveWhole(body, readMeta(call.request, !offset), offset),
         ),
       );
       return;
@@ -81,8 +84,8 @@ export const answerRoutes: Route[] = [
       const offset = readOffset(call.request);
       const nextOffset = await naming(
         id,
-        arriving(context, exchange, call.request, () =>
-          transferOf(exchange).receive(call.request, offset, readMeta(call.request, false)),
+        arriving(context, exchange, call.request, (body) =>
+          transferOf(exchange).receive(body, offset, readMeta(call.request, false), contentLength(call.request)),
         ),
       );
       sendReceipt(call, { request_id: id, next_offset: nextOffset, ...windowOf(exchange) });
@@ -133,13 +136,13 @@ async function answerOnce(
   if (ended !== undefined) call.grant.requireMac(ended.mac);
   const earlier = ended?.receipts.get(kind);
   if (earlier !== undefined) {
-    call.request.resume();
+    await passOver(context, call.request);
     sendReceipt(call, earlier);
     return;
   }
   const exchange = findFor(context, call, id);
   const running = exchange.underWay.get(kind);
-  if (running !== undefined) call.request.resume();
+  const isRead = running === undefined ? undefined : passOver(context, call.request);
   const taking = running ?? take(exchange);
   exchange.underWay.set(kind, taking);
   const nextOffset = await naming(id, taking).finally(() => exchange.underWay.delete(kind));
@@ -149,7 +152,17 @@ async function answerOnce(
     ...windowOf(exchange),
   };
   exchange.receipts.set(kind, receipt);
+  await isRead;
   sendReceipt(call, receipt);
+}
+
+/**
+ * Lets a body go by that changes nothing. One that is answered before it is over has its connection closed, and its sender
+ * may see the break before the answer: so it is waited for, as long as a body may take at first.
+ */
+async function passOver(context: Context, request: IncomingMessage): Promise<void> {
+  request.resume();
+  await finished(request, { signal: AbortSignal.timeout(context.limits.bodyPace.timeoutMs) }).catch(() => {});
 }
 
 /**
@@ -172,21 +185,25 @@ async function naming<T>(id: string, outcome: Promise<T>): Promise<T> {
 }
 
 /**
- * Follows a body while it arrives. Its connector hears that it does, since what stands in between may hold it back; one that
+ * Follows a body while it arrives, decoded. Its connector hears that it does, since what stands in between may hold it back; one that
  * breaks off may mean that the connector is gone.
  */
 async function arriving(
   context: Context,
   exchange: Exchange,
   request: IncomingMessage,
-  receive: () => Promise<number>,
+  receive: (content: Readable) => Promise<number>,
 ): Promise<number> {
+  const content = decodeBody(request);
   request.once('data', () => context.dispatcher.sayReceiving(exchange));
   try {
-    return await receive();
+    return await receive(content);
   } catch (error) {
     if (RelayError.from(error).code === 'transfer_interrupted') context.dispatcher.bodyBroke(exchange);
     throw error;
+  } finally {
+    // What is left of a body that nobody wants is not decoded.
+    if (content !== request) content.destroy();
   }
 }
 
@@ -224,10 +241,9 @@ function readMeta(request: IncomingMessage, whole: boolean): TransferMeta {
     if (!checked.ok) throw new RelayError('invalid_request', `${name}: ${checked.error.message}`);
     return checked.value;
   };
-  const length = whole && headers['content-length'] !== undefined ? Number(headers['content-length']) : undefined;
   const modified = Date.parse(headers['last-modified'] ?? '');
   return {
-    totalSize: readCount(request, HEADER.totalSize) ?? length,
+    totalSize: readCount(request, HEADER.totalSize) ?? (whole ? contentLength(request) : undefined),
     etag: field(HEADER.etag, etag),
     // curl's default for a body without a type says nothing of the dataset.
     contentType:
@@ -235,6 +251,12 @@ function readMeta(request: IncomingMessage, whole: boolean): TransferMeta {
     digest: parseDigest(headers[HEADER.reprDigest.toLowerCase()] as string | undefined),
     lastModified: Number.isNaN(modified) ? undefined : new Date(modified).toISOString(),
   };
+}
+
+/** How many bytes of content a body has, as far as that is known before they are there. */
+function contentLength(request: IncomingMessage): number | undefined {
+  const length = request.headers['content-length'];
+  return length === undefined || readCoding(request) !== undefined ? undefined : Number(length);
 }
 
 const readOffset = (request: IncomingMessage): number | undefined => readCount(request, HEADER.offset);

@@ -1,0 +1,55 @@
+import { type Coding, createEncoder } from '../../http/coding.ts';
+import type { BodyWriter } from '../http/send.ts';
+
+/** What a body came to on its way. */
+export interface BodyTally {
+  /** Bytes that left. */
+  bytes: number;
+  /** When it began, on the clock of `performance.now()`. */
+  begunAt: number;
+  /** How long pieces were read and coded while none was being sent, in ms. */
+  madeMs: number;
+}
+
+export const newTally = (): BodyTally => ({ bytes: 0, begunAt: 0, madeMs: 0 });
+
+/** A body, coded where `coding` says so, that keeps a tally, which begins anew when the body does. */
+export function tallyBody(body: BodyWriter, coding: Coding | undefined, tally: BodyTally): BodyWriter {
+  return async (write) => {
+    tally.bytes = 0;
+    tally.begunAt = performance.now();
+    let sentMs = 0;
+    const send = async (piece: Buffer): Promise<void> => {
+      const from = performance.now();
+      tally.bytes += piece.length;
+      await write(piece);
+      sentMs += performance.now() - from;
+    };
+    await (coding === undefined ? body(send) : writeCoded(body, coding, send));
+    tally.madeMs = performance.now() - tally.begunAt - sentMs;
+  };
+}
+
+async function writeCoded(body: BodyWriter, coding: Coding, send: (piece: Buffer) => Promise<void>): Promise<void> {
+  const encoder = createEncoder(coding);
+  const sending = (async (): Promise<void> => {
+    for await (const piece of encoder) await send(piece as Buffer);
+  })();
+  // Its failure surfaces below; until then it must not count as unhandled.
+  sending.catch(() => {});
+  try {
+    await body(async (piece) => {
+      // Called back once the piece is coded, and its memory free again.
+      const coded = new Promise<void>((resolve, reject) => {
+        encoder.write(piece, (error) => (error ? reject(error) : resolve()));
+      });
+      coded.catch(() => {});
+      // Sending ends before the last piece only by failing.
+      await Promise.race([coded, sending]);
+    });
+    encoder.end();
+    await sending;
+  } finally {
+    encoder.destroy();
+  }
+}

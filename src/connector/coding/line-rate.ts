@@ -1,0 +1,61 @@
+/** What took less than this says only that the line is no slower, in ms: most of it went into buffers. */
+export const TELLING_MS = 20;
+
+/** How long what was measured counts, in ms: lines change. */
+const REMEMBERED_MS = 600_000;
+
+/** Up to which part of its time a sender may have made what it sent for the line, and not the sender, to be the limit. */
+const LINE_BOUND = 0.5;
+
+/** What was sent in one body, and how. */
+export interface Sent {
+  /** Bytes on the line. */
+  readonly bytes: number;
+  /** From the first byte to the answer, in ms. */
+  readonly ms: number;
+  /** How long of that nothing could be sent because it was not made yet, in ms. */
+  readonly madeMs: number;
+}
+
+/**
+ * How many bytes the line to the router carries a second, as far as that was seen. A reader that is slower than the line
+ * counts as one.
+ */
+export class LineRate {
+  #rate = 0;
+  #isKnown = false;
+  #until = -Infinity;
+
+  /** In bytes a millisecond; undefined where nobody knows. */
+  known(now: number): number | undefined {
+    return this.#isKnown && now < this.#until ? this.#rate : undefined;
+  }
+
+  /** The line carries this or more, in bytes a millisecond. */
+  atLeast(now: number): number {
+    return now < this.#until ? this.#rate : 0;
+  }
+
+  note({ bytes, ms, madeMs }: Sent, now: number): void {
+    const rate = bytes / Math.max(ms, 1);
+    const earlier = this.atLeast(now);
+    if (ms >= TELLING_MS && madeMs <= LINE_BOUND * ms) {
+      this.#rate = rate;
+      this.#isKnown = true;
+    } else if (ms >= TELLING_MS) {
+      // The line waited for the sender: it carries more than that, and nobody knows how much, so that it is tried out.
+      this.#rate = Math.max(rate, earlier) * 4;
+    } else if (rate > earlier) {
+      this.#rate = rate;
+    } else {
+      return;
+    }
+    this.#until = now + REMEMBERED_MS;
+  }
+
+  /** Forgets what was seen: a new link may be another line. */
+  forget(): void {
+    this.#until = -Infinity;
+    this.#isKnown = false;
+  }
+}

@@ -1,0 +1,143 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import http from 'node:http';
+import { join } from 'node:path';
+import { zstdCompressSync } from 'node:zlib';
+import { describe, expect, test } from '@jest/globals';
+import { Connector } from '../../../src/connector/connector.ts';
+import { silentLogger } from '../../../src/observability/logger.ts';
+import type { Mac } from '../../../src/protocol/mac.ts';
+import { FarLine } from '../../support/far-line.ts';
+import { FaultyLine } from '../../support/faulty-line.ts';
+import { ask } from '../../support/plain-app.ts';
+import { MAC } from '../../support/plain-connector.ts';
+import { makeTempDir, startRouter } from '../../support/router.ts';
+
+const STREAM = '/datasets/request-stream';
+const SYNC = '/datasets/request-sync';
+const OCTETS = { Accept: 'application/octet-stream', 'Want-Repr-Digest': 'sha-256=1' };
+const CSV = Buffer.from(
+  Array.from({ length: 100_000 }, (_, index) => `${1_700_000_000 + index},sensor-${index % 17},21.5,ok\n`).join(''),
+);
+const NOISE = randomBytes(2_000_000);
+
+/** A connector whose line to the router carries so many bytes a second, and counts them. */
+async function makeSite(
+  bytes: Buffer,
+  bytesPerSecond: number,
+): Promise<AsyncDisposable & { url: string; sent: () => number }> {
+  const resources = new AsyncDisposableStack();
+  const { url } = resources.use(await startRouter());
+  const line = resources.use(await FaultyLine.to(Number(new URL(url).port)));
+  line.bytesPerSecond = bytesPerSecond;
+  resources.use(await connect(line.url, bytes));
+  return { url, sent: () => line.passed('data', 'up'), [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+async function connect(routerUrl: string, bytes: Buffer): Promise<AsyncDisposable> {
+  const resources = new AsyncDisposableStack();
+  const data = resources.use(await makeTempDir());
+  await writeFile(join(data.path, 'a.csv'), bytes);
+  const connector = new Connector({
+    routerUrl: new URL(routerUrl),
+    mac: MAC as Mac,
+    dataDir: data.path,
+    version: '0.0.0-test',
+    logger: silentLogger(),
+  });
+  void connector.run();
+  resources.defer(() => connector.close());
+  await once(connector, 'online');
+  return resources;
+}
+
+const digestOf = (bytes: Buffer): string => `sha-256=:${createHash('sha256').update(bytes).digest('base64')}:`;
+
+describe.each([STREAM, SYNC])('%s over a thin line', (path) => {
+  test('carries what is left of a text when it is coded, and brings all of it', async () => {
+    await using site = await makeSite(CSV, 2_000_000);
+    for (let count = 0; count < 2; count++) {
+      const before = site.sent();
+      const { bytes, headers, trailers } = await ask(site.url, path, undefined, OCTETS).answer;
+      expect(bytes.equals(CSV)).toBe(true);
+      expect({ ...headers, ...trailers }['repr-digest']).toBe(digestOf(CSV));
+      // At first a little goes plain, to see how fast the line is.
+      const plain = count === 0 ? 64 * 1024 : 0;
+      expect(site.sent() - before).toBeLessThan(1.2 * zstdCompressSync(CSV).length + plain + 10_000);
+    }
+  });
+
+  test('sends as it is what does not become smaller', async () => {
+    await using site = await makeSite(NOISE, 8_000_000);
+    for (let count = 0; count < 2; count++) {
+      const before = site.sent();
+      const { bytes } = await ask(site.url, path, undefined, OCTETS).answer;
+      expect(bytes.equals(NOISE)).toBe(true);
+      expect(site.sent() - before).toBeLessThan(NOISE.length + 10_000);
+    }
+  });
+});
+
+test('a text goes as it is where the line is faster than any coder', async () => {
+  const large = Buffer.concat(Array.from({ length: 10 }, () => CSV));
+  await using site = await makeSite(large, Number.POSITIVE_INFINITY);
+  // The first ones are to find out.
+  for (let count = 0; count < 3; count++) await ask(site.url, STREAM).answer;
+  const before = site.sent();
+  const { bytes } = await ask(site.url, STREAM).answer;
+  expect(bytes.equals(large)).toBe(true);
+  expect(site.sent() - before).toBeGreaterThanOrEqual(large.length);
+});
+
+test('over a long way, what comes by several connections is coded as well', async () => {
+  const large = Buffer.concat(Array.from({ length: 8 }, () => CSV));
+  await using router = await startRouter();
+  await using line = await FarLine.to(router.url, 25);
+  await using counting = await FaultyLine.to(Number(new URL(line.url).port));
+  await using _ = await connect(counting.url, large);
+  const { bytes } = await ask(router.url, STREAM).answer;
+  expect(bytes.equals(large)).toBe(true);
+  expect(line.mostBusy).toBeGreaterThan(1);
+  expect(counting.passed('data', 'up')).toBeLessThan(large.length / 2);
+});
+
+test('where a proxy wants the length of every body, it goes plain from then on', async () => {
+  await using router = await startRouter();
+  const target = new URL(router.url);
+  const refused: string[] = [];
+  // What such a proxy does: it hands requests over, and refuses those without a length.
+  const proxy = http.createServer((request, response) => {
+    if (request.headers['transfer-encoding'] !== undefined) {
+      refused.push(String(request.headers['content-encoding']));
+      response.writeHead(411, { Connection: 'close' }).end('<html>Length Required');
+      return;
+    }
+    const { method, url, headers } = request;
+    const onward = http.request({ host: target.hostname, port: target.port, method, path: url, headers }, (reply) => {
+      response.writeHead(reply.statusCode ?? 500, reply.headers);
+      reply.pipe(response);
+    });
+    onward.on('error', () => response.destroy());
+    // Slowly, so that coding would be worth it.
+    request.on('data', (piece: Buffer) => {
+      onward.write(piece);
+      request.pause();
+      setTimeout(() => request.resume(), piece.length / 4000);
+    });
+    request.on('end', () => onward.end());
+  });
+  await once(proxy.listen(0, '127.0.0.1'), 'listening');
+  const { port } = proxy.address() as { port: number };
+  await using stack = new AsyncDisposableStack();
+  stack.defer(async () => {
+    proxy.closeAllConnections();
+    await new Promise((resolve) => proxy.close(resolve));
+  });
+  stack.use(await connect(`http://127.0.0.1:${port}`, CSV));
+  for (let count = 0; count < 2; count++) {
+    const { bytes } = await ask(router.url, STREAM).answer;
+    expect(bytes.equals(CSV)).toBe(true);
+  }
+  expect(refused).toEqual(['zstd']);
+});
