@@ -196,7 +196,12 @@ export class RelayClient {
       method: 'POST',
       path,
       json: { mac: checkMac(mac), dataset: checkDataset(dataset) },
-      headers: { ...headers, ...(wantDigest && { 'Want-Repr-Digest': 'sha-256=1' }) },
+      headers: {
+        ...headers,
+        // What is verified is the dataset, however it is coded on the way.
+        'Accept-Encoding': this.#transport.codings,
+        ...(wantDigest && { 'Want-Repr-Digest': 'sha-256=1', 'Want-Unencoded-Digest': 'sha-256=1' }),
+      },
       signal,
     });
   }

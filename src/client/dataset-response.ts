@@ -1,3 +1,4 @@
+import { plainEtags } from '../http/content-coding.ts';
 import { parseContentRange } from '../http/range.ts';
 import { fromProblem } from '../http/problem.ts';
 import type { RequestStatus } from '../protocol/app.ts';
@@ -75,7 +76,9 @@ export async function readDatasetResponse(
   const requestId = headers.get(HEADER.requestId);
   if (requestId === null) throw await transport.refuseForeign(response, signal);
   const size = readSize(headers);
-  const etag = headers.get('ETag') ?? undefined;
+  const tag = headers.get('ETag') ?? undefined;
+  // Of what is coded on the way, the rest is asked for as it is.
+  const etag = tag !== undefined && headers.has('Content-Encoding') ? plainEtags(tag) : tag;
   let isWhole = offset === 0;
   const reopen = async (from: number): Promise<ReadableStream<Uint8Array> | undefined> => {
     const rest = await openRest(context, from, etag as string);
@@ -84,10 +87,11 @@ export async function readDatasetResponse(
   };
   const digest = async (): Promise<string | undefined> => {
     const known =
-      readDigest(headers.get(HEADER.reprDigest)) ?? (isWhole && (await fetchDigest(transport, requestId, signal)));
+      readDigest(headers.get(HEADER.reprDigest) ?? headers.get(HEADER.unencodedDigest)) ??
+      (isWhole && (await fetchDigest(transport, requestId, signal)));
     if (known) return known;
     // The node promised one, and nobody could make it of the pieces that it sent.
-    const isPromised = !isWhole || /\brepr-digest\b/i.test(headers.get('Trailer') ?? '');
+    const isPromised = !isWhole || /\b(?:repr|unencoded)-digest\b/i.test(headers.get('Trailer') ?? '');
     return isPromised && etag !== undefined ? requestDigestOf(context, etag) : undefined;
   };
   return {

@@ -6,7 +6,7 @@ import { Arrivals } from './arrivals.ts';
 import { Authorization } from './authorization.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Codings } from './coding/codings.ts';
-import { LineRate } from './coding/line-rate.ts';
+import { LineRate } from '../http/line-rate.ts';
 import { DataDir } from './datasets/data-dir.ts';
 import { Digests } from './datasets/digests.ts';
 import { createTrust } from '../http/trust.ts';

@@ -6,7 +6,7 @@ import {
   type Receipt,
   type Result,
 } from '../protocol/answers.ts';
-import type { Coding } from '../http/coding.ts';
+import type { Coding } from '../http/content-coding.ts';
 import { currentTrace } from '../observability/trace.ts';
 import { decodeValue, unwrap } from '../protocol/codec.ts';
 import { RelayError } from '../protocol/errors.ts';
@@ -17,14 +17,11 @@ import type { Authorization } from './authorization.ts';
 import type { Clock } from './clock.ts';
 import type { Agents } from './http/agents.ts';
 import { type BodyTally, newTally, tallyBody } from './coding/coded-body.ts';
-import type { LineRate } from './coding/line-rate.ts';
+import type { LineRate } from '../http/line-rate.ts';
 import { findObstacle, type Obstacle } from './http/obstacle.ts';
 import { isPassing, parseReply, toReplyError } from './http/reply-error.ts';
 import { type BodyWriter, type Reply, send } from './http/send.ts';
 import { HOLDABLE_BYTES } from './passages.ts';
-
-/** Shorter bodies say nothing of the line: the way and the router's work are most of their time, in bytes. */
-const TELLING_BYTES = 32 * 1024;
 
 /** RFC 9110 §15.5.12. */
 const LENGTH_REQUIRED = 411;
@@ -181,7 +178,7 @@ export class RouterClient {
 
   #noteRate({ bytes, begunAt, madeMs }: BodyTally): void {
     const { lineRate, clock } = this.#options;
-    if (bytes >= TELLING_BYTES) lineRate.note({ bytes, madeMs, ms: performance.now() - begunAt }, clock.now());
+    lineRate.note({ bytes, madeMs, ms: performance.now() - begunAt }, clock.now());
   }
 
   async #postJson(path: string, body: object | string, signal: AbortSignal): Promise<Reply> {

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { RelayError } from '../protocol/errors.ts';
-import { toBodyError } from './coding.ts';
+import { toBodyError } from './coder.ts';
 
 /** How much of a body is looked at to say whose it was. */
 const BEGINNING_BYTES = 4096;

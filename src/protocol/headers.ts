@@ -28,4 +28,7 @@ export const HEADER = {
   traceparent: 'traceparent',
   wantReprDigest: 'Want-Repr-Digest',
   reprDigest: 'Repr-Digest',
+  /** The digest of content before any coding, and the wish for it (draft-ietf-httpbis-unencoded-digest). */
+  wantUnencodedDigest: 'Want-Unencoded-Digest',
+  unencodedDigest: 'Unencoded-Digest',
 } as const;

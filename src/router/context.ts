@@ -1,5 +1,6 @@
 import type { RouterMetrics } from '../observability/metrics.ts';
 import type { Access } from './access/access.ts';
+import type { AppLines } from './app-lines.ts';
 import type { BaseUrl } from './base-url.ts';
 import type { BufferBudget } from './buffer-budget.ts';
 import type { ForwardingReader } from './forwarding.ts';
@@ -25,6 +26,8 @@ export interface Context {
   readonly dispatcher: Dispatcher;
   readonly requests: RequestLog;
   readonly limits: Limits;
+  /** How fast the lines to apps are, as far as that was seen. */
+  readonly appLines: AppLines;
   readonly budget: BufferBudget;
   /** What parts that came ahead of their turn may take, all transfers together. */
   readonly windowBudget: WindowBudget;

@@ -1,3 +1,4 @@
+import { type Coding, codedEtag } from '../http/content-coding.ts';
 import { formatAttachment } from '../http/content-disposition.ts';
 import type { DatasetName } from '../protocol/dataset-name.ts';
 import { HEADER } from '../protocol/headers.ts';
@@ -57,5 +58,26 @@ export function datasetHeaders(
     ...(etag !== undefined && { ETag: etag }),
     ...(lastModified !== undefined && { 'Last-Modified': new Date(lastModified).toUTCString() }),
     ...(digest !== undefined && { [HEADER.reprDigest]: digest }),
+  };
+}
+
+type AnswerHeaders = Record<string, string | number>;
+
+/**
+ * The headers of an answer that goes coded: another representation, with a tag of its own, of which nobody knows the length
+ * beforehand, and no parts. The digest is that of the dataset.
+ */
+export function codedHeaders(
+  { [HEADER.reprDigest]: digest, Trailer: trailer, ETag: etag, ...plain }: AnswerHeaders,
+  coding: Coding,
+): AnswerHeaders {
+  const { 'Content-Length': _length, ...headers } = plain;
+  return {
+    ...headers,
+    'Content-Encoding': coding,
+    'Accept-Ranges': 'none',
+    ...(digest !== undefined && { [HEADER.unencodedDigest]: digest }),
+    ...(trailer !== undefined && { Trailer: HEADER.unencodedDigest }),
+    ...(etag !== undefined && { ETag: codedEtag(String(etag), coding) }),
   };
 }

@@ -14,6 +14,7 @@ import type { Grant } from './access/grant.ts';
 import { BaseUrl } from './base-url.ts';
 import { ForwardingReader } from './forwarding.ts';
 import { clientAddress } from './client-address.ts';
+import { AppLines } from './app-lines.ts';
 import { BufferBudget } from './buffer-budget.ts';
 import { ConnectorBook } from './connector-book.ts';
 import type { Context } from './context.ts';
@@ -130,6 +131,7 @@ export class Router {
       dispatcher,
       requests,
       limits,
+      appLines: new AppLines(addressOf),
       budget,
       windowBudget: new WindowBudget(options.windowTotalBytes),
       offloads,

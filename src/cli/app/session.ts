@@ -79,6 +79,7 @@ export async function runSession(
     const client = new RelayClient({
       baseUrl: config.router,
       fetch: connections.fetch,
+      codings: 'zstd, gzip',
       token,
       allowHttp: config.allowHttp,
       stallTimeoutMs: config.stallTimeoutMs,

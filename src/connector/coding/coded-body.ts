@@ -1,4 +1,5 @@
-import { type Coding, createEncoder } from '../../http/coding.ts';
+import { createEncoder } from '../../http/coder.ts';
+import type { Coding } from '../../http/content-coding.ts';
 import type { BodyWriter } from '../http/send.ts';
 
 /** What a body came to on its way. */

@@ -1,7 +1,8 @@
-import { CODINGS, type Coding, measureCoded } from '../../http/coding.ts';
+import { isCompressible, isWorthCoding, type Sample, takeSample } from '../../http/coder.ts';
+import { CODINGS, type Coding } from '../../http/content-coding.ts';
 import type { Clock } from '../clock.ts';
 import type { OpenDataset } from '../datasets/open.ts';
-import { type LineRate, TELLING_MS } from './line-rate.ts';
+import { type LineRate, TELLING_MS } from '../../http/line-rate.ts';
 
 const KIB = 1024;
 
@@ -18,12 +19,6 @@ const MOST_BYTES = 16 * KIB * KIB;
 /** How much is looked at, and at how many places, evenly spread: the beginning of a file is often unlike the rest. */
 const SAMPLE_BYTES = 16 * KIB;
 const SAMPLES = 4;
-
-/** What a coder that also reads and sends gets done of what it did with the sample. */
-const SUSTAINED = 0.6;
-
-/** Coding has to save this part of the time: less is not worth the work. */
-const WORTH = 0.1;
 
 /**
  * Plain bodies to begin with while nobody knows the line's rate, in bytes: each is tried when the one before it went faster
@@ -43,14 +38,6 @@ export interface BodyPlan {
   readonly coding: Coding | undefined;
   /** Most bytes of the dataset to send in it. */
   readonly maxBytes: number;
-}
-
-/** What coding makes of a dataset. */
-interface Sample {
-  /** Coded length by plain length. */
-  readonly ratio: number;
-  /** In bytes of content a millisecond. */
-  readonly speed: number;
 }
 
 /** How many datasets it is remembered of. */
@@ -87,12 +74,12 @@ export class Codings {
     const rate = lineRate.atLeast(clock.now());
     if (end - start < (rate > 0 ? rate * LEAST_MS : LEAST_BYTES)) return undefined;
     const sample = await this.#look(dataset, start, end, coding);
-    return sample.ratio > 1 - WORTH ? undefined : new CodingPlan(coding, sample, this.#options);
+    return isCompressible(sample) ? new CodingPlan(coding, sample, this.#options) : undefined;
   }
 
   async #look(dataset: OpenDataset, start: number, end: number, coding: Coding): Promise<Sample> {
     const key = `${coding} ${dataset.facts.etag}`;
-    const sample = this.#samples.get(key) ?? measureSample(coding, await readSample(dataset, start, end));
+    const sample = this.#samples.get(key) ?? takeSample(coding, await readSample(dataset, start, end));
     this.#samples.delete(key);
     this.#samples.set(key, sample);
     if (this.#samples.size > MOST_SAMPLED) this.#samples.delete(this.#samples.keys().next().value as string);
@@ -118,9 +105,10 @@ export class CodingPlan {
     if (!mayCode()) return PLAIN;
     const now = clock.now();
     const rate = lineRate.known(now);
-    if (rate !== undefined) return this.#isWorth(rate) ? { coding: this.#coding, maxBytes: MOST_BYTES } : PLAIN;
+    if (rate !== undefined)
+      return isWorthCoding(this.#sample, rate) ? { coding: this.#coding, maxBytes: MOST_BYTES } : PLAIN;
     const least = lineRate.atLeast(now);
-    if (least > 0 && !this.#isWorth(least)) return PLAIN;
+    if (least > 0 && !isWorthCoding(this.#sample, least)) return PLAIN;
     return { coding: undefined, maxBytes: TRIALS_BYTES.find((bytes) => bytes > least * TELLING_MS) ?? Infinity };
   }
 
@@ -128,18 +116,6 @@ export class CodingPlan {
   get besides(): Coding | undefined {
     return this.#options.mayCode() ? this.#coding : undefined;
   }
-
-  /** Whether coding saves time on a line of this rate: coder and line work at once, so that the slower one counts. */
-  #isWorth(rate: number): boolean {
-    const { speed, ratio } = this.#sample;
-    return Math.max(1 / speed, ratio / rate) < (1 - WORTH) / rate;
-  }
-}
-
-function measureSample(coding: Coding, bytes: Buffer): Sample {
-  const from = performance.now();
-  const ratio = measureCoded(coding, bytes) / bytes.length;
-  return { ratio, speed: (SUSTAINED * bytes.length) / (performance.now() - from) };
 }
 
 /** Stretches of a dataset, evenly spread over the wanted part. */

@@ -1,4 +1,4 @@
-import type { Coding } from '../../http/coding.ts';
+import type { Coding } from '../../http/content-coding.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { CodingPlan } from '../coding/codings.ts';
 import type { OpenDataset } from '../datasets/open.ts';

@@ -1,4 +1,4 @@
-import { CODINGS } from '../../http/coding.ts';
+import { CODINGS } from '../../http/content-coding.ts';
 import type { Hello } from '../links/link.ts';
 
 /** What a command says of how its answer may be coded: as its connector can, and nothing to one that cannot. */

@@ -1,21 +1,32 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline } from 'node:stream/promises';
+import type { Coding } from '../../http/content-coding.ts';
 import type { SyncAnswer } from '../../protocol/app.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { BufferBudget } from '../buffer-budget.ts';
 import type { Context } from '../context.ts';
-import { DATASET_HEADERS, type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
+import { codedHeaders, DATASET_HEADERS, type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
 import { sendError, sendJson } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { type Sink, Transfer, type TransferMeta } from '../transfer.ts';
 import { acceptEncoding } from './accept-encoding.ts';
+import { isHttp10, ResponseBody } from './response-body.ts';
+
+const SYNC_HEADERS = { ...DATASET_HEADERS, Vary: 'Accept-Encoding' };
 
 /** Up to this size the answer is made in one piece. */
 const ONE_PIECE_BYTES = 1024 * 1024;
 /** A multiple of three, so that base64 of the slices joins to the base64 of the whole. */
 const SLICE_BYTES = 768 * 1024;
+
+/** How the app wants its answer. */
+interface BufferOptions {
+  /** Bring the SHA-256 of the whole, where the connector can. */
+  readonly wantDigest: boolean;
+  /** The app takes the answer coded like this. */
+  readonly coding: Coding | undefined;
+}
 
 /** Pattern A: the whole dataset is taken in, and then the app gets one complete answer. */
 export function buffer(
@@ -23,7 +34,7 @@ export function buffer(
   record: RequestRecord,
   request: IncomingMessage,
   response: ServerResponse,
-  wantDigest: boolean,
+  { wantDigest, coding }: BufferOptions,
 ): void {
   const { bufferMaxBytes } = context.options;
   const asBytes = prefersBytes(request.headers.accept);
@@ -71,8 +82,10 @@ export function buffer(
     record.succeed();
     // The memory is the app's until it has read its answer or gone away.
     response.once('close', () => sink.release());
-    if (asBytes) sendBytes(response, record.dataset, bytes, sink.known);
-    else sendText(request, response, bytes, sink.known);
+    const body = new ResponseBody(response, context.appLines.of(request));
+    const answer = { response, body, coding: isHttp10(request) ? undefined : coding };
+    if (asBytes) sendBytes(answer, record.dataset, bytes, sink.known);
+    else sendText(request, answer, bytes, sink.known);
   };
 }
 
@@ -163,14 +176,37 @@ function prefersBytes(accept: string | undefined): boolean {
   return bytes > 0 && bytes >= quality('application/json');
 }
 
-function sendBytes(response: ServerResponse, dataset: DatasetName, bytes: Buffer, facts: DatasetFacts): void {
-  response.writeHead(200, { ...datasetHeaders(dataset, facts), 'Content-Length': bytes.length });
-  response.end(bytes);
+/** A response that is to be made, and the coding that it may have. */
+interface Answer {
+  readonly response: ServerResponse;
+  readonly body: ResponseBody;
+  readonly coding: Coding | undefined;
+}
+
+function sendBytes({ response, body, coding }: Answer, dataset: DatasetName, bytes: Buffer, facts: DatasetFacts): void {
+  const headers = { ...datasetHeaders(dataset, facts), Vary: 'Accept-Encoding' };
+  const codes = coding !== undefined && body.isWorthCoding(coding, bytes);
+  if (codes) body.encode(coding);
+  response.writeHead(200, codes ? codedHeaders(headers, coding) : { ...headers, 'Content-Length': bytes.length });
+  void writeAll(response, body, [bytes]);
+}
+
+/** Writes pieces at the app's pace. One that goes away in the middle is noticed by whoever listens to the response. */
+async function writeAll(
+  response: ServerResponse,
+  body: ResponseBody,
+  pieces: Iterable<Buffer | string>,
+): Promise<void> {
+  for (const piece of pieces) {
+    if (!body.write(typeof piece === 'string' ? Buffer.from(piece) : piece)) await body.drained();
+    if (response.destroyed) return;
+  }
+  body.end(undefined);
 }
 
 function sendText(
   request: IncomingMessage,
-  response: ServerResponse,
+  { response, body, coding }: Answer,
   bytes: Buffer,
   { etag, digest, lastModified }: DatasetFacts,
 ): void {
@@ -182,17 +218,18 @@ function sendText(
     ...(digest !== undefined && { digest }),
     ...(lastModified !== undefined && { last_modified: lastModified }),
   };
-  if (bytes.length <= ONE_PIECE_BYTES) {
-    sendJson(response, 200, { status: 'success', data: bytes.toString(encoding), ...rest }, DATASET_HEADERS);
+  const codes = coding !== undefined && body.isWorthCoding(coding, bytes);
+  if (bytes.length <= ONE_PIECE_BYTES && !codes) {
+    sendJson(response, 200, { status: 'success', data: bytes.toString(encoding), ...rest }, SYNC_HEADERS);
     return;
   }
   const slices = (): Generator<string> => encodeSlices(bytes, encoding, JSON.stringify(rest).slice(1));
-  const headers: Record<string, string | number> = { ...DATASET_HEADERS, 'Content-Type': 'application/json' };
+  const headers: Record<string, string | number> = { ...SYNC_HEADERS, 'Content-Type': 'application/json' };
   // HTTP/1.0 has no chunked coding, so the length is worth making the slices twice.
-  if (request.httpVersionMinor === 0) headers['Content-Length'] = measure(slices());
-  response.writeHead(200, headers);
-  // An app that goes away in the middle is noticed by whoever listens to the response.
-  pipeline(slices, response).catch(() => {});
+  if (isHttp10(request)) headers['Content-Length'] = measure(slices());
+  if (codes) body.encode(coding);
+  response.writeHead(200, codes ? codedHeaders(headers, coding) : headers);
+  void writeAll(response, body, slices());
 }
 
 function measure(texts: Iterable<string>): number {

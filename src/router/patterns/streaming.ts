@@ -1,13 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { freePiece } from '../../http/free-piece.ts';
+import type { Coding } from '../../http/content-coding.ts';
+import type { LineRate } from '../../http/line-rate.ts';
 import { type ByteRange, formatContentRange } from '../../http/range.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Context } from '../context.ts';
-import { type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
+import { codedHeaders, type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
 import { sendError } from '../reply.ts';
 import { acceptEncoding } from './accept-encoding.ts';
+import { isHttp10, ResponseBody } from './response-body.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { type Part, type Sink, Transfer, type TransferMeta } from '../transfer.ts';
 
@@ -15,6 +17,8 @@ import { type Part, type Sink, Transfer, type TransferMeta } from '../transfer.t
 export interface StreamOptions {
   /** Bring the SHA-256 of the whole, where the connector can. */
   readonly wantDigest?: boolean;
+  /** The app takes the content coded like this. */
+  readonly coding?: Coding | undefined;
   /** A part, which is answered with 206; without it the whole with 200. Only for a connector that said `range`. */
   readonly part?: Part | undefined;
   /** The entity tag that the dataset must have. */
@@ -35,7 +39,8 @@ export function stream(
   options: StreamOptions = {},
 ): void {
   const { wantDigest = false, part, ifMatch } = options;
-  const sink = new ResponseSink(request, response, record.dataset, options);
+  const line = context.appLines.of(request);
+  const sink = new ResponseSink(request, response, line, record.dataset, options);
   const transfer = new Transfer(sink, part);
   record.progress = () => ({ bytesDone: transfer.bytesDone, ...sink.known });
   const exchange = context.dispatcher.submit({
@@ -92,6 +97,7 @@ function selectPart(
 class ResponseSink implements Sink {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
+  readonly #body: ResponseBody;
   readonly #dataset: DatasetName;
   readonly #options: StreamOptions;
   #status = 200;
@@ -99,8 +105,8 @@ class ResponseSink implements Sink {
   /** Bytes still to be written when the length was declared; undefined in a chunked response. */
   #left: number | undefined;
   #held: Buffer | undefined;
-  /** Bodies that wait for the app to read: a resent chunk may wait beside the one that it repeats. */
-  readonly #waiting: (() => void)[] = [];
+  readonly #coding: Coding | undefined;
+  #isCoded = false;
   #trailer = false;
   /** The connector was asked for a digest, and will give it at the end. */
   expectDigest = false;
@@ -108,21 +114,25 @@ class ResponseSink implements Sink {
   onBegin: () => void = () => {};
   onEnd: () => void = () => {};
 
-  constructor(request: IncomingMessage, response: ServerResponse, dataset: DatasetName, options: StreamOptions) {
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    line: LineRate,
+    dataset: DatasetName,
+    options: StreamOptions,
+  ) {
     this.#request = request;
     this.#response = response;
+    this.#body = new ResponseBody(response, line);
     this.#dataset = dataset;
     this.#options = options;
-    const wakeUp = (): void => {
-      for (const resume of this.#waiting.splice(0)) resume();
-    };
-    response.on('drain', wakeUp);
-    response.on('close', wakeUp);
+    // A coded representation cannot be asked for in parts, nor by those who cannot take a body without its length.
+    this.#coding = options.part === undefined && !isHttp10(request) ? options.coding : undefined;
   }
 
   begin(meta: TransferMeta): void {
     const { totalSize, digest } = meta;
-    const http10 = this.#request.httpVersionMinor === 0 && this.#request.httpVersionMajor === 1;
+    const http10 = isHttp10(this.#request);
     if (http10 && totalSize === undefined) {
       throw new RelayError(
         'http_version_not_supported',
@@ -136,6 +146,7 @@ class ResponseSink implements Sink {
     this.#headers = {
       ...datasetHeaders(this.#dataset, this.known, meta.contentType),
       ...this.#options.headers,
+      Vary: 'Accept-Encoding',
       ...(this.#left !== undefined && { 'Content-Length': this.#left }),
       ...(range !== undefined && { 'Content-Range': formatContentRange(range, totalSize as number) }),
       ...(this.#trailer && { Trailer: HEADER.reprDigest }),
@@ -160,6 +171,7 @@ class ResponseSink implements Sink {
   }
 
   write(bytes: Buffer): boolean {
+    if (this.#headers !== undefined) this.#decideCoding(bytes);
     let now = bytes;
     if (this.#left !== undefined) {
       this.#left -= bytes.length;
@@ -171,22 +183,30 @@ class ResponseSink implements Sink {
     }
     if (now.length === 0) return true;
     this.#sendHead();
-    return this.#response.write(now, () => freePiece(now));
+    return this.#body.write(now);
   }
 
-  async drained(): Promise<void> {
-    if (this.#response.destroyed || !this.#response.writableNeedDrain) return;
-    await new Promise<void>((resolve) => {
-      this.#waiting.push(resolve);
-    });
+  drained(): Promise<void> {
+    return this.#body.drained();
   }
 
   end(digest: string | undefined): void {
     if (digest !== undefined) this.known.digest = digest;
     this.#sendHead();
-    if (this.#trailer && digest !== undefined) this.#response.addTrailers({ [HEADER.reprDigest]: digest });
-    this.#response.end(this.#held);
+    const field = this.#isCoded ? HEADER.unencodedDigest : HEADER.reprDigest;
+    if (this.#trailer && digest !== undefined) this.#response.addTrailers({ [field]: digest });
+    this.#body.end(this.#held);
     this.onEnd();
+  }
+
+  /** Whether the dataset goes coded, which its first bytes tell. */
+  #decideCoding(beginning: Buffer): void {
+    const coding = this.#coding;
+    if (coding === undefined || !this.#body.isWorthCoding(coding, beginning)) return;
+    this.#body.encode(coding);
+    this.#isCoded = true;
+    this.#left = undefined;
+    this.#headers = codedHeaders(this.#headers ?? {}, coding);
   }
 
   #sendHead(): void {

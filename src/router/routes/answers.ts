@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import * as z from 'zod';
-import { decodeBody, readCoding } from '../../http/coding.ts';
+import { decodeBody, readCoding } from '../../http/coder.ts';
 import { parseDigest } from '../../http/digest.ts';
 import {
   offloadProgress,

@@ -1,6 +1,6 @@
 import { evaluatePreconditions, allowsRange, readSingleTag, type Validators } from '../../http/conditions.ts';
-import { wantsDigest } from '../../http/digest.ts';
 import { parseRange } from '../../http/range.ts';
+import { plainEtags } from '../../http/content-coding.ts';
 import type { DatasetInfo } from '../../protocol/answers.ts';
 import { type DatasetName, parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
@@ -14,6 +14,7 @@ import type { Part } from '../transfer.ts';
 import { goneSignal } from './gone-signal.ts';
 import { readMac, refuseWhileDraining } from './links.ts';
 import { openRequest } from './open-request.ts';
+import { readRepresentation } from './representation.ts';
 import type { Call, Route } from './route.ts';
 
 const PATH = '/connectors/{mac}/datasets/{path...}';
@@ -54,11 +55,12 @@ export const datasetRoutes: Route[] = [
       const { mac, dataset } = readTarget(context, call);
       const wanted = await select(context, call, mac, dataset);
       if (wanted === 'answered') return;
-      const wantDigest = wantsDigest(request.headers['want-repr-digest']);
-      const record = openRequest(context, call, { kind: 'stream', mac, dataset, keep: wantDigest });
+      const representation = readRepresentation(request);
+      const keep = representation.wantDigest;
+      const record = openRequest(context, call, { kind: 'stream', mac, dataset, keep });
       stream(context, record, request, response, {
         ...wanted,
-        wantDigest,
+        ...representation,
         headers: { 'Accept-Ranges': acceptRanges(context.registry.findLink(mac)) },
       });
     },
@@ -137,7 +139,10 @@ function readPart(field: string | undefined): Part | 'needs size' | undefined {
 
 /** Answers 304 where a precondition asks for that. @throws {RelayError} precondition_failed. */
 function answerCondition(context: Context, { request, response }: Call, mac: Mac, info: DatasetInfo): boolean {
-  const verdict = evaluatePreconditions(request.headers, validatorsOf(info));
+  // What is not modified is so in every coding.
+  const known = request.headers['if-none-match'];
+  const headers = { ...request.headers, ...(known !== undefined && { 'if-none-match': plainEtags(known) }) };
+  const verdict = evaluatePreconditions(headers, validatorsOf(info));
   if (verdict === 'proceed') return false;
   if (verdict === 'precondition_failed')
     throw new RelayError('precondition_failed', `the dataset ${JSON.stringify(info.name)} is not the one asked for`);

@@ -1,4 +1,3 @@
-import { wantsDigest } from '../../http/digest.ts';
 import { datasetRequest, type DigestAnswer } from '../../protocol/app.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
@@ -15,6 +14,7 @@ import { goneSignal } from './gone-signal.ts';
 import { refuseWhileDraining } from './links.ts';
 import { openRequest } from './open-request.ts';
 import { readJson } from './read-json.ts';
+import { readRepresentation, type Representation } from './representation.ts';
 import type { Call, Route } from './route.ts';
 
 /** Longest wait of a long poll, in seconds: under the limits at which proxies cut silence. */
@@ -22,11 +22,11 @@ const MAX_WAIT_S = 55;
 
 /** The endpoints by which apps ask for datasets and follow their requests. */
 export const requestRoutes: Route[] = [
-  request('sync', (context, record, call, wantDigest) =>
-    buffer(context, record, call.request, call.response, wantDigest),
+  request('sync', (context, record, call, representation) =>
+    buffer(context, record, call.request, call.response, representation),
   ),
-  request('stream', (context, record, call, wantDigest) =>
-    stream(context, record, call.request, call.response, { wantDigest }),
+  request('stream', (context, record, call, representation) =>
+    stream(context, record, call.request, call.response, representation),
   ),
   request('offload', async (context, record, call) => {
     const wait = readAsyncWait(call);
@@ -74,7 +74,7 @@ export const requestRoutes: Route[] = [
 
 function request(
   kind: RequestKind,
-  start: (context: Context, record: RequestRecord, call: Call, wantDigest: boolean) => void | Promise<void>,
+  start: (context: Context, record: RequestRecord, call: Call, wanted: Representation) => void | Promise<void>,
 ): Route {
   return {
     method: 'POST',
@@ -84,10 +84,10 @@ function request(
       refuseWhileDraining(context);
       const { mac, dataset } = await readJson(context, call.request, datasetRequest, MAX_CONTROL_BODY_BYTES);
       call.grant.requireDataset(mac, dataset);
-      const wantDigest = wantsDigest(call.request.headers['want-repr-digest']);
+      const wanted = readRepresentation(call.request);
       const outlives = (kind === 'offload' || kind === 'digest') && readAsyncWait(call) !== undefined;
-      const record = openRequest(context, call, { kind, mac, dataset, keep: outlives || wantDigest, outlives });
-      await start(context, record, call, wantDigest);
+      const record = openRequest(context, call, { kind, mac, dataset, keep: outlives || wanted.wantDigest, outlives });
+      await start(context, record, call, wanted);
     },
   };
 }

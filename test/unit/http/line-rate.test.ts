@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { LineRate } from '../../../src/connector/coding/line-rate.ts';
+import { LineRate } from '../../../src/http/line-rate.ts';
 
 const MINUTE_MS = 60_000;
 

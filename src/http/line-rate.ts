@@ -17,9 +17,11 @@ export interface Sent {
   readonly madeMs: number;
 }
 
+/** Shorter bodies say nothing of a line: the way and the work at its ends are most of their time, in bytes. */
+const TELLING_BYTES = 32 * 1024;
+
 /**
- * How many bytes the line to the router carries a second, as far as that was seen. A reader that is slower than the line
- * counts as one.
+ * How many bytes a line carries in a time, as far as that was seen. A reader that is slower than the line counts as one.
  */
 export class LineRate {
   #rate = 0;
@@ -37,6 +39,7 @@ export class LineRate {
   }
 
   note({ bytes, ms, madeMs }: Sent, now: number): void {
+    if (bytes < TELLING_BYTES) return;
     const rate = bytes / Math.max(ms, 1);
     const earlier = this.atLeast(now);
     if (ms >= TELLING_MS && madeMs <= LINE_BOUND * ms) {

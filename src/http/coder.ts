@@ -2,10 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Readable, Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { RelayError } from '../protocol/errors.ts';
-
-/** The content codings (RFC 9110 §8.4) that bodies may have on the way, the better one first. */
-export const CODINGS = ['zstd', 'gzip'] as const;
-export type Coding = (typeof CODINGS)[number];
+import { type Coding, CODINGS } from './content-coding.ts';
 
 /** Where zstd gives most of what it can at little cost; gzip's own default. */
 const ZSTD_LEVEL = 3;
@@ -13,6 +10,12 @@ const GZIP_LEVEL = 6;
 
 /** Most that a sender may make a decoder of zstd remember, as a power of two: 8 MiB, which RFC 9659 has all understand. */
 const ZSTD_WINDOW_LOG = 23;
+
+/** What a coder that also reads and sends gets done of what it did with a sample. */
+const SUSTAINED = 0.6;
+
+/** Coding has to save this part of the time: less is not worth the work. */
+const WORTH = 0.1;
 
 /** Length of the pieces that come out, in bytes, as of those that sockets give. */
 const PIECE_BYTES = 64 * 1024;
@@ -27,11 +30,31 @@ export function createEncoder(coding: Coding): Transform {
     : zlib.createGzip({ level: GZIP_LEVEL, chunkSize: PIECE_BYTES });
 }
 
-/** How long a piece would be when coded, in bytes. It takes a millisecond or so for 64 KiB. */
-export function measureCoded(coding: Coding, piece: Buffer): number {
-  return (coding === 'zstd' ? zlib.zstdCompressSync(piece, ZSTD_PARAMS) : zlib.gzipSync(piece, { level: GZIP_LEVEL }))
-    .length;
+/** What a coding makes of some content. */
+export interface Sample {
+  /** Coded length by plain length. */
+  readonly ratio: number;
+  /** What a coder that also reads and sends will get done, in bytes of content a millisecond. */
+  readonly speed: number;
 }
+
+/** Codes a little to see what comes of it. It takes half a millisecond or so for 64 KiB. */
+export function takeSample(coding: Coding, content: Buffer): Sample {
+  const from = performance.now();
+  const coded =
+    coding === 'zstd' ? zlib.zstdCompressSync(content, ZSTD_PARAMS) : zlib.gzipSync(content, { level: GZIP_LEVEL });
+  return { ratio: coded.length / content.length, speed: (SUSTAINED * content.length) / (performance.now() - from) };
+}
+
+/** Whether content like this is ever worth coding. */
+export const isCompressible = ({ ratio }: Sample): boolean => ratio <= 1 - WORTH;
+
+/**
+ * Whether coding saves time on a line of so many bytes a millisecond: coder and line work at once, so that the slower of the
+ * two counts.
+ */
+export const isWorthCoding = ({ ratio, speed }: Sample, rate: number): boolean =>
+  Math.max(1 / speed, ratio / rate) < (1 - WORTH) / rate;
 
 /** The coding of a body. @throws {RelayError} invalid_request for one that is not understood. */
 export function readCoding({ headers }: IncomingMessage): Coding | undefined {

@@ -1,0 +1,121 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Transform } from 'node:stream';
+import { createEncoder, isCompressible, isWorthCoding, takeSample } from '../../http/coder.ts';
+import type { Coding } from '../../http/content-coding.ts';
+import { freePiece } from '../../http/free-piece.ts';
+import type { LineRate } from '../../http/line-rate.ts';
+
+/** How much of the first piece is looked at; less than the least goes as it is, in bytes. */
+const SAMPLE_BYTES = 64 * 1024;
+const LEAST_BYTES = 1024;
+
+/** What is no longer than this may all lie in the buffers of kernels and proxies when the last of it is written, in bytes. */
+const BUFFERED_BYTES = 4 * 1024 * 1024;
+
+/** How long bytes may stay in a coder when no more come, in ms: a source may be slow. */
+const FLUSH_MS = 100;
+
+/** The body of a response, as it is or coded on the way, at the app's pace. */
+export class ResponseBody {
+  readonly #response: ServerResponse;
+  readonly #line: LineRate;
+  /** Bodies that wait for the app to read: a resent chunk may wait beside the one that it repeats. */
+  readonly #waiting: (() => void)[] = [];
+  #encoder: Transform | undefined;
+  #flushing: NodeJS.Timeout | undefined;
+  #sent = 0;
+  #begunAt = 0;
+  /** How long the line had something to carry, in ms, and since when it has. */
+  #busyMs = 0;
+  #busySince: number | undefined;
+
+  /** @param line that to the app, which learns how fast it is. */
+  constructor(response: ServerResponse, line: LineRate) {
+    this.#response = response;
+    this.#line = line;
+    response.on('drain', () => {
+      this.#noteIdle();
+      this.#encoder?.resume();
+      this.#wakeUp();
+    });
+    response.on('finish', () => {
+      this.#noteIdle();
+      if (this.#sent < BUFFERED_BYTES) return;
+      const ms = performance.now() - this.#begunAt;
+      line.note({ bytes: this.#sent, ms, madeMs: ms - this.#busyMs }, performance.now());
+    });
+    response.on('close', () => {
+      clearTimeout(this.#flushing);
+      this.#encoder?.destroy();
+      this.#wakeUp();
+    });
+  }
+
+  /** Whether content that begins so is worth coding on this line. Where nobody knows the line, who asked for it gets it. */
+  isWorthCoding(coding: Coding, beginning: Buffer): boolean {
+    if (beginning.length < LEAST_BYTES) return false;
+    const sample = takeSample(coding, beginning.subarray(0, SAMPLE_BYTES));
+    const rate = this.#line.atLeast(performance.now());
+    return isCompressible(sample) && (rate === 0 || isWorthCoding(sample, rate));
+  }
+
+  /** Codes what is written from now on. To be called before the first byte. */
+  encode(coding: Coding): void {
+    const encoder = createEncoder(coding);
+    this.#encoder = encoder;
+    encoder.on('data', (piece: Buffer) => {
+      if (!this.#send(piece)) encoder.pause();
+    });
+    encoder.on('drain', () => this.#wakeUp());
+    encoder.on('end', () => this.#response.end());
+    encoder.on('error', () => this.#response.destroy());
+  }
+
+  /** Takes bytes, which are its own from then on. @returns false when it wants no more until `drained`. */
+  write(bytes: Buffer): boolean {
+    const encoder = this.#encoder;
+    if (encoder === undefined) return this.#send(bytes, () => freePiece(bytes));
+    this.#flushing?.refresh();
+    this.#flushing ??= setTimeout(() => {
+      if (!encoder.destroyed && !encoder.writableEnded) (encoder as unknown as { flush(): void }).flush();
+    }, FLUSH_MS);
+    return encoder.write(bytes, () => freePiece(bytes));
+  }
+
+  /** Resolves when it takes bytes again, or will never. */
+  async drained(): Promise<void> {
+    const target = this.#encoder ?? this.#response;
+    if (this.#response.destroyed || !target.writableNeedDrain) return;
+    await new Promise<void>((resolve) => {
+      this.#waiting.push(resolve);
+    });
+  }
+
+  /** @param last bytes that were kept back until it was sure that they are the last. */
+  end(last: Buffer | undefined): void {
+    clearTimeout(this.#flushing);
+    if (this.#encoder === undefined) this.#response.end(last);
+    else this.#encoder.end(last);
+  }
+
+  #send(piece: Buffer, onSent?: () => void): boolean {
+    if (this.#sent === 0) this.#begunAt = performance.now();
+    this.#sent += piece.length;
+    const more = this.#response.write(piece, onSent);
+    if (!more) this.#busySince ??= performance.now();
+    return more;
+  }
+
+  #noteIdle(): void {
+    if (this.#busySince !== undefined) this.#busyMs += performance.now() - this.#busySince;
+    this.#busySince = undefined;
+  }
+
+  #wakeUp(): void {
+    for (const resume of this.#waiting.splice(0)) resume();
+  }
+}
+
+/** Whether a client takes no body of which nobody knows the length (RFC 9112 §6.1). */
+export const isHttp10 = ({ httpVersionMajor, httpVersionMinor }: IncomingMessage): boolean =>
+  httpVersionMajor === 1 && httpVersionMinor === 0;
