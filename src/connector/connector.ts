@@ -117,6 +117,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       clock: this.#clock,
       passages,
       codings,
+      lineRate,
       roundTripMs: () => this.#link?.roundTripMs,
       maxParallel: settings.maxParallel,
       uploads: new Uploads(),

@@ -6,7 +6,7 @@ import {
   type Receipt,
   type Result,
 } from '../protocol/answers.ts';
-import type { Coding } from '../http/content-coding.ts';
+import type { Encoding } from '../http/coder.ts';
 import { currentTrace } from '../observability/trace.ts';
 import { decodeValue, unwrap } from '../protocol/codec.ts';
 import { RelayError } from '../protocol/errors.ts';
@@ -60,7 +60,7 @@ export interface DataPost {
   /** Of the content before any coding, in bytes. */
   readonly length: number;
   /** Of the content on the way. Default: none. */
-  readonly coding?: Coding | undefined;
+  readonly encoding?: Encoding | undefined;
   /** It has the line for itself, as far as one dataset goes, so that it says how fast that is. Default: true. */
   readonly isAlone?: boolean | undefined;
   readonly body: BodyWriter;
@@ -70,7 +70,12 @@ export interface DataPost {
 
 /** What became of a binary body. */
 export type DataOutcome =
-  | { readonly kind: 'taken'; readonly receipt: Partial<Receipt> }
+  | {
+      readonly kind: 'taken';
+      readonly receipt: Partial<Receipt>;
+      /** Of the body, on the way. */
+      readonly sentBytes: number;
+    }
   /** Something on the way did not let it through; a shorter one may pass. */
   | { readonly kind: 'blocked'; readonly obstacle: Obstacle }
   /** Something on the way takes no body without its length, and so none that is coded. */
@@ -151,23 +156,23 @@ export class RouterClient {
           ...post.headers,
           ...traceHeader(),
           [HEADER.requestId]: post.requestId,
-          ...(post.coding === undefined
+          ...(post.encoding === undefined
             ? { 'Content-Length': String(post.length) }
-            : { 'Content-Encoding': post.coding }),
+            : { 'Content-Encoding': post.encoding.coding }),
         },
-        body: tallyBody(post.body, post.coding, tally),
+        body: tallyBody(post.body, post.encoding, tally),
         signal: isHoldable ? AbortSignal.any([signal, cut.signal]) : signal,
         silenceMs: SILENCE_MS,
         isStalled: () => !this.#options.isLinkUp(),
         onConnected: () => watch?.start(),
         beforeCut: post.beforeCut,
       });
-      if (post.coding !== undefined && reply.status === LENGTH_REQUIRED) return { kind: 'unmeasured' };
+      if (post.encoding !== undefined && reply.status === LENGTH_REQUIRED) return { kind: 'unmeasured' };
       const obstacle = findObstacle(reply);
       if (obstacle !== undefined) return { kind: 'blocked', obstacle };
       const receipt = parseReply(check(reply)) ?? {};
       if (post.isAlone !== false) this.#noteRate(tally);
-      return { kind: 'taken', receipt };
+      return { kind: 'taken', receipt, sentBytes: tally.bytes };
     } catch (error) {
       if (cut.signal.aborted && !signal.aborted) return { kind: 'blocked', obstacle: 'held' };
       throw error;

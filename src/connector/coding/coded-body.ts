@@ -1,5 +1,4 @@
-import { createEncoder } from '../../http/coder.ts';
-import type { Coding } from '../../http/content-coding.ts';
+import { createEncoder, type Encoding } from '../../http/coder.ts';
 import type { BodyWriter } from '../http/send.ts';
 
 /** What a body came to on its way. */
@@ -14,8 +13,8 @@ export interface BodyTally {
 
 export const newTally = (): BodyTally => ({ bytes: 0, begunAt: 0, madeMs: 0 });
 
-/** A body, coded where `coding` says so, that keeps a tally, which begins anew when the body does. */
-export function tallyBody(body: BodyWriter, coding: Coding | undefined, tally: BodyTally): BodyWriter {
+/** A body, coded where `encoding` says so, that keeps a tally, which begins anew when the body does. */
+export function tallyBody(body: BodyWriter, encoding: Encoding | undefined, tally: BodyTally): BodyWriter {
   return async (write) => {
     tally.bytes = 0;
     tally.begunAt = performance.now();
@@ -26,13 +25,13 @@ export function tallyBody(body: BodyWriter, coding: Coding | undefined, tally: B
       await write(piece);
       sentMs += performance.now() - from;
     };
-    await (coding === undefined ? body(send) : writeCoded(body, coding, send));
+    await (encoding === undefined ? body(send) : writeCoded(body, encoding, send));
     tally.madeMs = performance.now() - tally.begunAt - sentMs;
   };
 }
 
-async function writeCoded(body: BodyWriter, coding: Coding, send: (piece: Buffer) => Promise<void>): Promise<void> {
-  const encoder = createEncoder(coding);
+async function writeCoded(body: BodyWriter, encoding: Encoding, send: (piece: Buffer) => Promise<void>): Promise<void> {
+  const encoder = createEncoder(encoding);
   const sending = (async (): Promise<void> => {
     for await (const piece of encoder) await send(piece as Buffer);
   })();

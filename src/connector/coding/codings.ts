@@ -1,4 +1,4 @@
-import { isCompressible, isWorthCoding, type Sample, takeSample } from '../../http/coder.ts';
+import { type Encoding, isCompressible, isWorthCoding, type Sample, takeSample } from '../../http/coder.ts';
 import { CODINGS, type Coding } from '../../http/content-coding.ts';
 import type { Clock } from '../clock.ts';
 import type { OpenDataset } from '../datasets/open.ts';
@@ -15,6 +15,9 @@ const LEAST_BYTES = 64 * KIB + 1;
 
 /** Most to send in one coded body, in bytes of content: after it the line is looked at again. */
 const MOST_BYTES = 16 * KIB * KIB;
+
+/** A line of 16 Mbit/s leaves a coder time for more, in bytes a millisecond. */
+const SLOW = 2000;
 
 /** How much is looked at, and at how many places, evenly spread: the beginning of a file is often unlike the rest. */
 const SAMPLE_BYTES = 16 * KIB;
@@ -35,7 +38,7 @@ interface CodingsOptions {
 
 /** How the next body is to be sent. */
 export interface BodyPlan {
-  readonly coding: Coding | undefined;
+  readonly encoding: Encoding | undefined;
   /** Most bytes of the dataset to send in it. */
   readonly maxBytes: number;
 }
@@ -43,7 +46,7 @@ export interface BodyPlan {
 /** How many datasets it is remembered of. */
 const MOST_SAMPLED = 1000;
 
-const PLAIN: BodyPlan = { coding: undefined, maxBytes: Infinity };
+const PLAIN: BodyPlan = { encoding: undefined, maxBytes: Infinity };
 
 /**
  * Decides how datasets go: coded where a sample of them becomes smaller, and the line is so slow that this saves time. Only
@@ -106,15 +109,20 @@ export class CodingPlan {
     const now = clock.now();
     const rate = lineRate.known(now);
     if (rate !== undefined)
-      return isWorthCoding(this.#sample, rate) ? { coding: this.#coding, maxBytes: MOST_BYTES } : PLAIN;
+      return isWorthCoding(this.#sample, rate) ? { encoding: this.#encode(rate), maxBytes: MOST_BYTES } : PLAIN;
     const least = lineRate.atLeast(now);
     if (least > 0 && !isWorthCoding(this.#sample, least)) return PLAIN;
-    return { coding: undefined, maxBytes: TRIALS_BYTES.find((bytes) => bytes > least * TELLING_MS) ?? Infinity };
+    return { encoding: undefined, maxBytes: TRIALS_BYTES.find((bytes) => bytes > least * TELLING_MS) ?? Infinity };
   }
 
   /** How each of several bodies that go side by side is to go: over a line whose length, not its rate, is its limit. */
-  get besides(): Coding | undefined {
-    return this.#options.mayCode() ? this.#coding : undefined;
+  get besides(): Encoding | undefined {
+    const { lineRate, clock, mayCode } = this.#options;
+    return mayCode() ? this.#encode(lineRate.known(clock.now())) : undefined;
+  }
+
+  #encode(rate: number | undefined): Encoding {
+    return { coding: this.#coding, effort: rate !== undefined && rate < SLOW ? 'thorough' : 'quick' };
   }
 }
 

@@ -26,13 +26,13 @@ export const answerBuffering: Handler<'get_dataset'> = async (command, context) 
   const url = router.url('datasets/result');
   const length = end - start;
   const plan = await codings.plan(dataset, { start, end }, command.accept_encoding);
-  const { coding, maxBytes = Infinity } = plan?.next() ?? {};
+  const { encoding, maxBytes = Infinity } = plan?.next() ?? {};
   const isShort = length <= Math.min(maxBytes, passages.limit(url));
   const post = {
     requestId: command.request_id,
     headers: { ...dataHeaders(facts, start, digest), 'Content-Type': 'application/octet-stream' },
     length,
-    coding,
+    encoding,
     body: (write: (piece: Buffer) => Promise<void>) => readDataset(dataset, { start, end, signal, write }),
     beforeCut: context.reportFailure,
   };

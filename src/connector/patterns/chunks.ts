@@ -1,4 +1,4 @@
-import type { Coding } from '../../http/content-coding.ts';
+import type { Encoding } from '../../http/coder.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { CodingPlan } from '../coding/codings.ts';
 import type { OpenDataset } from '../datasets/open.ts';
@@ -49,9 +49,9 @@ export async function sendChunks(options: ChunksOptions, outer: RequestContext):
     for (let vain = 0; ; ) {
       // While a slow line carries a chunk to a proxy that collects it, this is all that the router sees.
       if (end - start > limit) progress ??= new Progress(requestId, dataset.facts.size, context, stop);
-      const { coding, maxBytes = Infinity } = options.plan?.next() ?? {};
+      const { encoding, maxBytes = Infinity } = options.plan?.next() ?? {};
       const chunkEnd = isAsking ? position : Math.min(end, position + limit, position + maxBytes);
-      const outcome = await postChunk(options, { start: position, end: chunkEnd, coding }, context).catch(
+      const outcome = await postChunk(options, { start: position, end: chunkEnd, encoding }, context).catch(
         async (error: unknown) => {
           await patience.wait(error, context.signal);
           return undefined;
@@ -89,7 +89,7 @@ interface Chunk {
   /** First byte, and the first that is not in it. */
   readonly start: number;
   readonly end: number;
-  readonly coding?: Coding | undefined;
+  readonly encoding?: Encoding | undefined;
   /** Nothing else of the same dataset is sent beside it. Default: true. */
   readonly isAlone?: boolean;
 }
@@ -97,14 +97,14 @@ interface Chunk {
 /** Sends one chunk. @returns how far the router is, also where it says that the chunk leaves a gap. */
 export async function postChunk(
   { dataset, requestId, onPiece }: ChunksOptions,
-  { start, end, coding, isAlone }: Chunk,
+  { start, end, encoding, isAlone }: Chunk,
   { router, signal, reportFailure }: RequestContext,
 ): Promise<DataOutcome> {
   const post = {
     requestId,
     headers: dataHeaders(dataset.facts, start),
     length: end - start,
-    coding,
+    encoding,
     isAlone,
     body: (write: (piece: Buffer) => Promise<void>) =>
       readDataset(dataset, {
@@ -125,7 +125,7 @@ export async function postChunk(
     if (!(error instanceof RelayError) || error.code !== 'offset_mismatch') throw error;
     const { next_offset, window_end } = error.details;
     if (next_offset === undefined) throw error;
-    return { kind: 'taken', receipt: { next_offset, ...(window_end !== undefined && { window_end }) } };
+    return { kind: 'taken', receipt: { next_offset, ...(window_end !== undefined && { window_end }) }, sentBytes: 0 };
   }
 }
 

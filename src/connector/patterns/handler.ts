@@ -1,6 +1,7 @@
 import type { Logger } from '../../observability/logger.ts';
 import type { Command, CommandName, CommandOf } from '../../protocol/commands.ts';
 import type { Clock } from '../clock.ts';
+import type { LineRate } from '../../http/line-rate.ts';
 import type { Codings } from '../coding/codings.ts';
 import type { DataDir } from '../datasets/data-dir.ts';
 import type { Digests } from '../datasets/digests.ts';
@@ -18,6 +19,7 @@ export interface Services {
   readonly clock: Clock;
   readonly passages: Passages;
   readonly codings: Codings;
+  readonly lineRate: LineRate;
   /** How long a byte to the router and its answer take at the moment, in ms; undefined where nobody knows yet. */
   readonly roundTripMs: () => number | undefined;
   /** Most chunks of one dataset that are sent side by side; 1 for none. */

@@ -53,6 +53,7 @@ class ParallelSending {
   #next: number;
   #windowEnd: number;
   #obstacle: Obstacle | undefined;
+  #sentBytes = 0;
 
   constructor(options: ParallelOptions, context: RequestContext) {
     this.#options = options;
@@ -69,12 +70,17 @@ class ParallelSending {
 
   async run(): Promise<ParallelOutcome> {
     const { end } = this.#options;
+    const begunAt = this.#context.clock.now();
     while (this.#obstacle === undefined && (this.#next < end || this.#lanes.size > 0)) {
       this.#launch();
       // With the window full and nothing under way, an empty chunk waits for room.
       if (this.#lanes.size === 0) await this.#send(this.#next, this.#next);
       else await Promise.race(this.#lanes);
     }
+    // All of it together says how fast the line is.
+    const { clock, lineRate } = this.#context;
+    const now = clock.now();
+    lineRate.note({ bytes: this.#sentBytes, ms: now - begunAt, madeMs: 0 }, now);
     return this.#obstacle === undefined ? { kind: 'sent' } : { kind: 'blocked', obstacle: this.#obstacle };
   }
 
@@ -95,7 +101,7 @@ class ParallelSending {
     const { clock, signal, passages, router } = this.#context;
     const patience = new Patience(clock);
     for (;;) {
-      const chunk = { start, end, coding: this.#options.plan?.besides, isAlone: false };
+      const chunk = { start, end, encoding: this.#options.plan?.besides, isAlone: false };
       const outcome = await postChunk(this.#options, chunk, this.#context).catch(async (error: unknown) => {
         await patience.wait(error, signal);
         return undefined;
@@ -111,6 +117,7 @@ class ParallelSending {
       if (outcome !== undefined) {
         this.#windowEnd = Math.max(this.#windowEnd, outcome.receipt.window_end ?? 0);
         this.#width.note(end - start, clock.now());
+        this.#sentBytes += outcome.sentBytes;
         return;
       }
     }

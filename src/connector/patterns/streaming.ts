@@ -70,7 +70,7 @@ async function sendAtOnce(
     requestId,
     headers: dataHeaders(dataset.facts, start, digest),
     length: bytes.length,
-    coding: plan?.next().coding,
+    encoding: plan?.next().encoding,
     body: (send: (piece: Buffer) => Promise<void>) => (bytes.length > 0 ? send(bytes) : Promise.resolve()),
     beforeCut: reportFailure,
   };

@@ -61,7 +61,7 @@ export class ResponseBody {
 
   /** Codes what is written from now on. To be called before the first byte. */
   encode(coding: Coding): void {
-    const encoder = createEncoder(coding);
+    const encoder = createEncoder({ coding, effort: 'quick' });
     this.#encoder = encoder;
     encoder.on('data', (piece: Buffer) => {
       if (!this.#send(piece)) encoder.pause();
