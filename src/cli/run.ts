@@ -9,7 +9,7 @@ import { readVersion } from './version.ts';
 const COMPLETION_FLAG = '--get-yargs-completions';
 
 /** The subcommands, the first word of a command line. */
-const COMMANDS = ['router', 'connector', 'app', 'token', 'demo', 'completion'];
+const COMMANDS = ['router', 'connector', 'app', 'token', 'demo', 'bench', 'completion'];
 
 /**
  * Runs one command line of relay.
@@ -74,6 +74,8 @@ async function createParser(words: readonly string[], context: CommandContext): 
   else parser.command('token <command>', 'Make the tokens that a router with a secret asks for');
   if (words.includes('demo')) parser.command((await import('./demo/index.ts')).demoCommand(context));
   else parser.command('demo', 'See all of it at work on this machine');
+  if (words.includes('bench')) parser.command((await import('./bench/index.ts')).benchCommand(context));
+  else parser.command('bench [mac] [dataset]', 'Measure the three patterns, on this machine or on your own router');
   return parser
     .command(completionCommand(context))
     .demandCommand(1, `a command is missing: ${COMMANDS.join(', ')}`)

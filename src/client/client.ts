@@ -167,6 +167,11 @@ export class RelayClient {
     return requestDigest(this.#transport, { mac: checkMac(mac), dataset: checkDataset(dataset) }, options);
   }
 
+  /** The router's metrics, in the text form of Prometheus. Needs a token of a monitor where the router asks for tokens. */
+  async metrics({ signal }: CallOptions = {}): Promise<string> {
+    return (await this.#transport.send({ method: 'GET', path: 'metrics', signal })).text();
+  }
+
   /** Where a request stands; with `waitSeconds` (at most 60), as soon as it has ended or that time is over. */
   requestStatus(id: string, options: CallOptions & { readonly waitSeconds?: number } = {}): Promise<RequestStatus> {
     return fetchStatus(this.#transport, id, options);

@@ -32,12 +32,12 @@ function csvRow(row: number): string {
 }
 
 /** Bytes that nothing can compress. */
-export function makeBinary(directory: string, megabytes: number): Promise<DemoDataset> {
+export function makeBinary(directory: string, name: string, bytes: number): Promise<DemoDataset> {
   function* blocks(): Generator<Buffer> {
-    const block = Buffer.allocUnsafe(MB);
-    for (let count = 0; count < megabytes; count++) yield randomFillSync(block);
+    const block = Buffer.allocUnsafe(Math.min(MB, bytes));
+    for (let left = bytes; left > 0; left -= block.length) yield randomFillSync(block).subarray(0, left);
   }
-  return write(directory, `${megabytes}mb.bin`, blocks());
+  return write(directory, name, blocks());
 }
 
 async function write(directory: string, name: string, blocks: Iterable<Buffer>): Promise<DemoDataset> {
