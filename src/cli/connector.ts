@@ -70,6 +70,7 @@ function toConnectorOptions(
     maxConcurrentRequests: config.maxConcurrent,
     maxQueuedRequests: config.maxQueued,
     maxParallel: config.maxParallel,
+    maxBytesPerSecond: config.maxRateBytes,
     heartbeatIntervalMs: config.heartbeatIntervalMs,
     heartbeatTimeoutMs: config.heartbeatTimeoutMs,
     connectTimeoutMs: config.connectTimeoutMs,

@@ -49,7 +49,7 @@ export interface OptionDescriptor {
   /** Bounds of an `integer`, of `bytes` (in bytes) or of a `duration` (in milliseconds), both included. */
   readonly min?: number;
   readonly max?: number;
-  /** A `duration` that may also be `off`, which leaves it out of the configuration. */
+  /** A `duration`, or `bytes`, that may also be `off`, which leaves it out of the configuration. */
   readonly canBeOff?: true;
   /** A one-letter flag. */
   readonly alias?: string;

@@ -70,6 +70,7 @@ function parseOne(option: OptionDescriptor, text: string, source: Source, cwd: s
     case 'integer':
       return within(option, parseInteger(text), String);
     case 'bytes':
+      if (option.canBeOff && text === 'off') return undefined;
       return within(option, parseBytes(text), formatBytes);
     case 'duration':
       if (option.canBeOff && text === 'off') return undefined;

@@ -11,6 +11,7 @@ import { DataDir } from './datasets/data-dir.ts';
 import { Digests } from './datasets/digests.ts';
 import { createTrust } from '../http/trust.ts';
 import { createAgents } from './http/agents.ts';
+import { Pace } from './http/pace.ts';
 import { Backoff } from './link/backoff.ts';
 import { TransportChooser } from './link/choose-transport.ts';
 import { formatHello } from './link/hello.ts';
@@ -93,7 +94,9 @@ export class Connector extends EventEmitter<ConnectorEvents> {
     const { routerUrl, mac, ca, chooseProxy, logger, ...settings } = this.#settings;
     const dataDir = await DataDir.open(settings.dataDir, settings);
     const authorization = new Authorization(this.#settings);
-    const agents = createAgents(chooseProxy ?? ((): undefined => undefined), createTrust(ca));
+    const { maxBytesPerSecond: rate } = settings;
+    const pace = rate === undefined ? undefined : new Pace(rate, this.#clock);
+    const agents = createAgents(chooseProxy ?? ((): undefined => undefined), createTrust(ca), pace);
     const arrivals = new Arrivals({ waitMs: settings.receivingTimeoutMs, findLink: () => this.#link });
     const passages = new Passages({ clock: this.#clock, logger });
     const lineRate = new LineRate();

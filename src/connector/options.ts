@@ -25,6 +25,8 @@ export interface ConnectorOptions {
   readonly maxQueuedRequests?: number | undefined;
   /** Connections for one dataset at most, where the router is far away; 1 for never more than one. Default 16. */
   readonly maxParallel?: number | undefined;
+  /** Most bytes a second that are sent of datasets, all requests together. Default: no limit. */
+  readonly maxBytesPerSecond?: number | undefined;
   /** Default 20 000. */
   readonly heartbeatIntervalMs?: number | undefined;
   /** A link on which nothing was heard for this long is taken for dead. Default 45 000. */

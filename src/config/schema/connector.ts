@@ -139,6 +139,16 @@ export const CONNECTOR_OPTIONS = {
     placeholder: 'N',
     summary: 'Connections for one dataset at most, where the router is far away; 1 turns that off',
   },
+  'max-rate': {
+    roles: ['connector'],
+    kind: 'bytes',
+    group: 'Limits',
+    canBeOff: true,
+    defaultText: 'off',
+    min: 1024,
+    placeholder: 'SIZE',
+    summary: 'Most bytes a second that it sends of datasets, all requests together, so that the line stays usable',
+  },
   'max-queued': {
     roles: ['connector'],
     kind: 'integer',

@@ -5,6 +5,7 @@ import type { ConnectionOptions } from 'node:tls';
 import type { ChooseProxy } from '../../http/proxy/choose-proxy.ts';
 import { createTunnel, type Opened, proxyHeaders, startProxyRequest } from '../../http/proxy/tunnel.ts';
 import type { Trust } from '../../http/trust.ts';
+import type { Pace } from './pace.ts';
 
 /** How a connection is come by: `pooled` keeps it for the next request, `fresh` opens one for each. */
 type Pooling = 'pooled' | 'fresh';
@@ -19,6 +20,8 @@ export interface Agents {
   ): ClientRequest;
   /** What opens the connection of a WebSocket. */
   forWebSocket(url: URL): http.Agent;
+  /** Holds back bodies that are written piece by piece. */
+  readonly pace: Pace | undefined;
   /** The proxy by which a URL is reached; undefined for none. */
   readonly chooseProxy: ChooseProxy;
   /** Ends all connections, also those in use. */
@@ -38,7 +41,7 @@ const noProxy: ChooseProxy = () => undefined;
  * As curl does: what is encrypted, and WebSockets, go through a tunnel; a plain request is handed to the proxy whole, since
  * many proxies open tunnels to port 443 only.
  */
-export function createAgents(chooseProxy: ChooseProxy, trust: Trust): Agents {
+export function createAgents(chooseProxy: ChooseProxy, trust: Trust, pace?: Pace): Agents {
   const closing = new AbortController();
   const options = { chooseProxy, trust, closing: closing.signal };
   const both = <T>(create: (pool: http.AgentOptions) => T): Record<Pooling, T> => ({
@@ -51,6 +54,7 @@ export function createAgents(chooseProxy: ChooseProxy, trust: Trust): Agents {
   const toProxy = both((pool) => new SecureAgent(pool, { ...options, chooseProxy: noProxy }));
   const plainSockets = new TunnelAgent(POOLS.fresh, options);
   return {
+    pace,
     chooseProxy,
     request: (url, { method, headers }, pooling) => {
       if (url.protocol === 'https:') return https.request(url, { method, headers, agent: secure[pooling] });

@@ -4,6 +4,7 @@ import { toProxyRefusal } from '../../http/proxy/proxy-error.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { MAX_CONTROL_BODY_BYTES } from '../../protocol/limits.ts';
 import type { Agents } from './agents.ts';
+import type { Pace } from './pace.ts';
 import { onceConnected } from './once-connected.ts';
 import { watchProgress } from './watch-progress.ts';
 
@@ -63,6 +64,7 @@ class Exchange {
   readonly #request: ClientRequest;
   readonly #sending: Sending;
   readonly #proxy: URL | undefined;
+  readonly #pace: Pace | undefined;
   readonly #response: Promise<IncomingMessage>;
   #answer: IncomingMessage | undefined;
   #broken: Error | undefined;
@@ -73,6 +75,7 @@ class Exchange {
     const { url, method, headers } = sending;
     this.#sending = sending;
     this.#proxy = agents.chooseProxy(url);
+    this.#pace = agents.pace;
     this.#request = agents.request(url, { method, headers }, pooled ? 'pooled' : 'fresh');
     const { onConnected } = sending;
     if (onConnected !== undefined) this.#request.once('socket', (socket) => onceConnected(socket, onConnected));
@@ -139,13 +142,27 @@ class Exchange {
       return;
     }
     try {
-      await body((piece) => this.#write(piece));
+      await body((piece) => this.#writeAtPace(piece));
     } catch (error) {
       if (error === ANSWERED) return;
       if (error !== this.#broken && !signal.aborted) await beforeCut?.(error);
       throw error;
     }
     this.#request.end();
+  }
+
+  async #writeAtPace(piece: Buffer): Promise<void> {
+    const pace = this.#pace;
+    if (pace === undefined) return this.#write(piece);
+    for (let start = 0; start < piece.length; start += pace.pieceBytes) {
+      const part = piece.subarray(start, start + pace.pieceBytes);
+      // Whatever ends the request ends the wait as well.
+      await new Promise<void>((resolve, reject) => {
+        this.#interrupt = reject;
+        pace.take(part.length, this.#sending.signal).then(resolve, reject);
+      });
+      await this.#write(part);
+    }
   }
 
   #write(piece: Buffer): Promise<void> {
