@@ -15,6 +15,7 @@ export interface DatasetFacts {
 export const DATASET_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'Content-Security-Policy': 'sandbox',
+  'Cross-Origin-Resource-Policy': 'same-origin',
   'Cache-Control': 'no-store',
   'X-Accel-Buffering': 'no',
 } as const;

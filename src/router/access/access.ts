@@ -6,6 +6,7 @@ import { readCredential } from './credential.ts';
 import { type AuthFailure, AuthFailures } from './failures.ts';
 import { Grant } from './grant.ts';
 import { requireLocal } from './local-only.ts';
+import { requireOwnSite } from './own-site.ts';
 import { type TokenFault, TokenVerifier } from './token.ts';
 
 /**
@@ -49,11 +50,12 @@ export class Access {
   /**
    * What whoever made the request may do. Answers at once where no signature has to be computed.
    * @throws {RelayError} unauthorized without a token that is good; forbidden when it is for another role, when a web page
-   * of another origin asks, and, without tokens, for what did not come straight from this machine.
+   * of another origin or site asks, and, without tokens, for what did not come straight from this machine.
    */
   admit(request: IncomingMessage, scope: Scope): Grant | Promise<Grant> {
     if (this.#verifier === undefined && !this.#options.allowNoAuth) requireLocal(request);
-    this.#checkOrigin(request);
+    if (request.headers.origin === undefined) requireOwnSite(request, scope);
+    else this.#checkOrigin(request);
     if (this.#verifier === undefined || scope === 'public' || scope === 'signed') return Grant.everything;
     const token = readCredential(request.headers.authorization);
     if (token === undefined) {
@@ -105,7 +107,7 @@ export class Access {
 
   #checkOrigin(request: IncomingMessage): void {
     const { origin, host } = request.headers;
-    if (origin === undefined || origin === this.#options.originOf(request)) return;
+    if (origin === this.#options.originOf(request)) return;
     // The page of a router with a public URL may also have been opened by the address that it listens on.
     if (origin !== `${'encrypted' in request.socket ? 'https' : 'http'}://${host}`) {
       throw new RelayError('forbidden', `requests from the web origin ${JSON.stringify(origin)} are not allowed`);

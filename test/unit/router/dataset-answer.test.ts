@@ -11,6 +11,7 @@ describe('an answer that carries a dataset', () => {
       'Content-Type': 'application/octet-stream',
       'X-Content-Type-Options': 'nosniff',
       'Content-Security-Policy': 'sandbox',
+      'Cross-Origin-Resource-Policy': 'same-origin',
     });
   });
 
