@@ -1,5 +1,5 @@
 import type { ZodType } from 'zod';
-import { isLoopbackName } from '../http/loopback.ts';
+import { findClearReceiver } from '../http/loopback.ts';
 import { fromProblem } from '../http/problem.ts';
 import { findProxyError } from '../http/proxy/proxy-error.ts';
 import { decodeValue, unwrap } from '../protocol/codec.ts';
@@ -24,6 +24,8 @@ export interface TransportOptions {
   readonly traceparent?: string | undefined;
   /** Send the token over plain HTTP to other machines as well. Default false. */
   readonly allowHttp?: boolean | undefined;
+  /** The HTTP proxy by which `fetch` reaches the router: to it, a router on loopback is another machine. Default none. */
+  readonly proxy?: URL | undefined;
   /** How long the rest of a transfer that broke off may take to begin before it is asked for anew, in ms. Default 100,000. */
   readonly stallTimeoutMs?: number | undefined;
 }
@@ -58,20 +60,17 @@ export class Transport {
     userAgent,
     traceparent,
     allowHttp = false,
+    proxy,
     stallTimeoutMs = 100_000,
   }: TransportOptions) {
     this.stallTimeoutMs = stallTimeoutMs;
     const trace = parseTraceparent(traceparent);
     this.baseUrl = readBaseUrl(baseUrl);
-    if (
-      token !== undefined &&
-      !allowHttp &&
-      this.baseUrl.protocol === 'http:' &&
-      !isLoopbackName(this.baseUrl.hostname)
-    ) {
+    const receiver = findClearReceiver(this.baseUrl, proxy);
+    if (token !== undefined && !allowHttp && receiver !== undefined) {
       throw new RelayError(
         'usage',
-        `the token would travel unencrypted to ${this.baseUrl.origin}: use https, or allow it in so many words (--allow-http)`,
+        `the token would travel unencrypted to ${receiver}: use https, or allow it in so many words (--allow-http)`,
       );
     }
     this.fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
