@@ -122,6 +122,27 @@ describe('a router with a secret', () => {
   });
 });
 
+describe('an address that presents many bad tokens', () => {
+  test('is soon not listened to, but for tokens that the router knows as good', async () => {
+    await using own = await startRouter({ secrets: () => SECRETS });
+    const list = (text: string): Promise<number> =>
+      call(own.url, 'GET', '/connectors', bearer(text)).then(({ status }) => status);
+    expect(await list(monitor)).toBe(200);
+    const guesses = Promise.all(Array.from({ length: 240 }, (_, index) => list(`${monitor}${index}`)));
+    expect(await list(monitor)).toBe(200);
+    const statuses = await guesses;
+    // Ten have no delay and twenty wait at a time; a first one may be through with that meanwhile.
+    const looked = statuses.filter((status) => status === 401).length;
+    expect(looked).toBeGreaterThanOrEqual(30);
+    expect(looked).toBeLessThan(60);
+    const throttled = statuses.filter((status) => status === 429).length;
+    expect(looked + throttled).toBe(240);
+    const { bytes } = await call(own.url, 'GET', '/metrics', bearer(monitor));
+    expect(bytes.toString()).toContain(`\nrelay_auth_failures_total{reason="throttled"} ${throttled}\n`);
+    expect(await list(app)).toBe(200);
+  });
+});
+
 describe('a router without a secret', () => {
   test('lets no web page take the place of a connector', async () => {
     await using own = await startRouter();
