@@ -25,6 +25,10 @@ describe('an answer that carries a dataset', () => {
     'application/xml',
     'application/rss+xml',
     'text/xsl',
+    'image/a+b+xml',
+    'multipart/x-mixed-replace; boundary=x',
+    'text/plain;,text/html',
+    'text/plain; x=",text/html"',
   ])('is saved and not shown where a browser would run it: %s', (type) => {
     expect(dispositionOf(type)).toBe(`attachment; filename="page one.html"; filename*=UTF-8''page%20one.html`);
   });
