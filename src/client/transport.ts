@@ -1,5 +1,5 @@
 import type { ZodType } from 'zod';
-import { isLoopbackName } from '../http/loopback.ts';
+import { findClearReceiver } from '../http/loopback.ts';
 import { fromProblem } from '../http/problem.ts';
 import { findProxyError } from '../http/proxy/proxy-error.ts';
 import { decodeValue, unwrap } from '../protocol/codec.ts';
@@ -26,6 +26,8 @@ export interface TransportOptions {
   readonly allowHttp?: boolean | undefined;
   /** The content codings that `fetch` decodes, as `Accept-Encoding` names them. Default: gzip, which every one does. */
   readonly codings?: string | undefined;
+  /** The HTTP proxy by which `fetch` reaches the router: to it, a router on loopback is another machine. Default none. */
+  readonly proxy?: URL | undefined;
   /** How long the rest of a transfer that broke off may take to begin before it is asked for anew, in ms. Default 100,000. */
   readonly stallTimeoutMs?: number | undefined;
 }
@@ -62,21 +64,18 @@ export class Transport {
     traceparent,
     allowHttp = false,
     codings = 'gzip',
+    proxy,
     stallTimeoutMs = 100_000,
   }: TransportOptions) {
     this.stallTimeoutMs = stallTimeoutMs;
     this.codings = codings;
     const trace = parseTraceparent(traceparent);
     this.baseUrl = readBaseUrl(baseUrl);
-    if (
-      token !== undefined &&
-      !allowHttp &&
-      this.baseUrl.protocol === 'http:' &&
-      !isLoopbackName(this.baseUrl.hostname)
-    ) {
+    const receiver = findClearReceiver(this.baseUrl, proxy);
+    if (token !== undefined && !allowHttp && receiver !== undefined) {
       throw new RelayError(
         'usage',
-        `the token would travel unencrypted to ${this.baseUrl.origin}: use https, or allow it in so many words (--allow-http)`,
+        `the token would travel unencrypted to ${receiver}: use https, or allow it in so many words (--allow-http)`,
       );
     }
     this.fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));

@@ -1,5 +1,6 @@
 import { decodeJwt } from 'jose';
-import { isLoopbackName } from '../http/loopback.ts';
+import { findClearReceiver } from '../http/loopback.ts';
+import type { ChooseProxy } from '../http/proxy/choose-proxy.ts';
 import type { Logger } from '../observability/logger.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Clock } from './clock.ts';
@@ -15,6 +16,8 @@ interface AuthorizationOptions {
   readonly token?: (() => string) | undefined;
   /** Lets the token travel in the clear. */
   readonly allowHttp: boolean;
+  /** The proxy by which the router is reached. */
+  readonly chooseProxy?: ChooseProxy | undefined;
 }
 
 /** How a connector shows the router who it is. */
@@ -23,11 +26,12 @@ export class Authorization {
   #shown: string | undefined;
 
   /** @throws {RelayError} usage when the token would travel in the clear to another machine. */
-  constructor({ routerUrl, token, allowHttp }: AuthorizationOptions) {
-    if (token !== undefined && !allowHttp && routerUrl.protocol === 'http:' && !isLoopbackName(routerUrl.hostname)) {
+  constructor({ routerUrl, token, allowHttp, chooseProxy }: AuthorizationOptions) {
+    const receiver = findClearReceiver(routerUrl, chooseProxy?.(routerUrl));
+    if (token !== undefined && !allowHttp && receiver !== undefined) {
       throw new RelayError(
         'usage',
-        `the token would travel unencrypted to ${routerUrl.origin}: use https, or say --allow-http where the way is safe`,
+        `the token would travel unencrypted to ${receiver}: use https, or say --allow-http where the way is safe`,
       );
     }
     this.#readToken = token;

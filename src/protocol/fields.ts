@@ -31,11 +31,18 @@ export const etag = z
 /** A digest field of SHA-256 (RFC 9530 §2): `sha-256=:…:`, 32 bytes of base64. */
 export const digest = z.string().regex(/^sha-256=:[A-Za-z0-9+/]{43}=:$/, 'is not a digest, as in sha-256=:…:');
 
-/** A media type that is safe to pass on as a header. */
-export const contentType = z
-  .string()
-  .max(256)
-  .regex(/^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(?:[\t ]*;[\x20-\x7e\t]*)?$/, 'is not a media type');
+/**
+ * A media type with its parameters (RFC 9110 §8.3.1), names as RFC 6838 §4.2 has them. One only: of several with commas
+ * between them a browser may take another than the first.
+ */
+export const contentType = z.string().max(256).regex(mediaType(), 'is not a media type');
+
+function mediaType(): RegExp {
+  const name = /[\w!#$&^.+-]+/.source;
+  const token = /[\w!#$%&'*+.^`|~-]+/.source;
+  const quoted = /"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e]|\\[\t\x20-\x7e])*"/.source;
+  return new RegExp(`^${name}/${name}(?:[\\t ]*;(?:[\\t ]*${token}=(?:${token}|${quoted}))?)*$`);
+}
 
 /** RFC 3339 date and time. */
 export const timestamp = z.iso.datetime({ offset: true });

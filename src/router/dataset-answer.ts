@@ -16,6 +16,7 @@ export interface DatasetFacts {
 export const DATASET_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'Content-Security-Policy': 'sandbox',
+  'Cross-Origin-Resource-Policy': 'same-origin',
   'Cache-Control': 'no-store',
   'X-Accel-Buffering': 'no',
 } as const;
@@ -30,8 +31,12 @@ export function readFacts({ totalSize, etag, digest, lastModified }: TransferMet
   };
 }
 
-/** Types that a browser would run or draw as a page of the router's, whatever the dataset's writer put into it. */
-const ACTIVE_TYPE = /^\s*(?:text\/html|(?:text|application)\/(?:xml|xsl)|[\w.!#$&^-]+\/[\w.!#$&^-]+\+xml)\s*(?:;|$)/i;
+/**
+ * Types that a browser would run or draw as a page of the router's, whatever the dataset's writer put into it; several
+ * parts have types of their own. With a comma it may be any type, since browsers take it apart there.
+ */
+const ACTIVE_TYPE =
+  /,|^\s*(?:text\/html|multipart\/[^;]*|(?:text|application)\/(?:xml|xsl)|[\w.!#$&^-]+\/[\w.!#$&^+-]+\+xml)\s*(?:;|$)/i;
 
 /** The type of a dataset, and whether a browser must save it in place of showing it (RFC 6266). */
 export function contentHeaders(

@@ -39,7 +39,7 @@ import { linkRoutes } from './routes/links.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { requestRoutes } from './routes/requests.ts';
 import { type Route, RouteTable, splitTarget } from './routes/route.ts';
-import { upgrade } from './routes/upgrade.ts';
+import { isSocketRequest, upgrade } from './routes/upgrade.ts';
 import { HttpServer } from './server.ts';
 import { WindowBudget } from './window.ts';
 
@@ -193,6 +193,7 @@ export class Router {
           const trace = typeof traceparent === 'string' ? parseTraceparent(traceparent) : undefined;
           withTrace(trace, () => void router.#handle(request, response));
         },
+        isUpgrade: (request) => isSocketRequest(router.#context, request),
         onUpgrade: (request, socket, head) => void upgrade(router.#context, router.#sockets, request, socket, head),
       });
     } catch (error) {
@@ -252,6 +253,8 @@ export class Router {
     const { access, baseUrl, forwarding, limits, options, state } = this.#context;
     this.#track(response);
     limits.endLeftover(request, response);
+    // Node.js loses what came in one piece with a request whose upgrade it ignores, so nothing may be expected to follow.
+    if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false;
     let grant: Grant | undefined;
     // An error on a request or a response is also a close, which those who care listen to.
     request.on('error', () => {});

@@ -34,6 +34,8 @@ export interface ServerOptions {
   /** Told of a connection that is ended before it has made a request. */
   readonly onRefused: (reason: RefusalReason, socket: Socket) => void;
   readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Which of the requests that name another protocol get it; the rest are requests like any other (RFC 9110 §7.8). */
+  readonly isUpgrade: (request: IncomingMessage) => boolean;
   readonly onUpgrade: (request: IncomingMessage, socket: Socket, head: Buffer) => void;
 }
 
@@ -56,6 +58,8 @@ export class HttpServer {
       requestTimeout: 0,
       noDelay: true,
       highWaterMark: HIGH_WATER_MARK_BYTES,
+      // Node.js before 22.21 and 24.9 does not know it, and takes all for upgrades.
+      shouldUpgradeCallback: options.isUpgrade,
     };
     this.#server =
       options.tls === undefined

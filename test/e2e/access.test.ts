@@ -242,6 +242,17 @@ describe('a token', () => {
     expect([connector.code, connector.stderr]).toEqual([2, expect.stringMatching(/unencrypted/)]);
   });
 
+  test('does not go to a proxy over plain HTTP either, though the router be on loopback', async () => {
+    await using site = await makeSite();
+    const router = ['--router', 'http://127.0.0.1:8080', '--proxy', 'http://192.0.2.2:3999'];
+    const app = ['app', 'connectors', ...router, '--retry', '0'];
+    const connector = ['connector', ...router, '--mac', NODE, '--data-dir', site.path];
+    for (const args of [app, connector]) {
+      const { code, stderr } = await runRelay(args, { env: { RELAY_TOKEN: await site.token(APP) } });
+      expect([code, stderr]).toEqual([2, expect.stringMatching(/unencrypted to the proxy http:\/\/192\.0\.2\.2:3999/)]);
+    }
+  });
+
   test('is read from a file, which must hold one', async () => {
     await using site = await makeSite();
     const file = join(site.path, '.token');

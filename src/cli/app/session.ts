@@ -65,6 +65,7 @@ export async function runSession(
   const ca = readCertificates(config.ca);
   const token = tokenSource({ text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] })?.();
   const chooseProxy = createProxyChooser(readProxySettings(config.proxy, io.surroundings.env));
+  const proxy = chooseProxy(config.router);
   const connections = openConnections(chooseProxy, createTrust(ca), config.stallTimeoutMs);
   const stop = new AbortController();
   const twice = Promise.withResolvers<never>();
@@ -82,6 +83,7 @@ export async function runSession(
       codings: 'zstd, gzip',
       token,
       allowHttp: config.allowHttp,
+      proxy,
       stallTimeoutMs: config.stallTimeoutMs,
       userAgent: `relay/${version}`,
       traceparent: config.traceparent,
@@ -95,7 +97,7 @@ export async function runSession(
       await Promise.race([work(session), twice.promise]);
     } catch (thrown) {
       if (thrown instanceof OutputClosed) return;
-      const context = { client, proxy: chooseProxy(config.router), ...subject, partial: session.partial() };
+      const context = { client, proxy, ...subject, partial: session.partial() };
       const error = await explainError(RelayError.from(thrown), context);
       if (config.json) {
         io.stderr.write(toProblemLine(error));

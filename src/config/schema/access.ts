@@ -39,7 +39,8 @@ export const ACCESS_OPTIONS = {
     kind: 'boolean',
     group: 'Access',
     default: 'false',
-    summary: 'Send the token over plain HTTP to other machines as well, where everybody on the way can read it',
+    summary:
+      'Send the token over plain HTTP to other machines and proxies as well, where everybody on the way can read it',
   },
   role: {
     roles: ['token'],

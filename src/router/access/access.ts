@@ -6,7 +6,8 @@ import { readCredential } from './credential.ts';
 import { type AuthFailure, AuthFailures } from './failures.ts';
 import { Grant } from './grant.ts';
 import { requireLocal } from './local-only.ts';
-import { type TokenFault, TokenVerifier } from './token.ts';
+import { requireOwnSite } from './own-site.ts';
+import { type TokenFault, TokenVerifier, type Verdict } from './token.ts';
 
 /**
  * What an endpoint is for, and so who may use it: `public` and `signed` (by its URL) everybody, `app` and `connector` those
@@ -14,7 +15,10 @@ import { type TokenFault, TokenVerifier } from './token.ts';
  */
 export type Scope = 'public' | 'signed' | 'app' | 'listing' | 'metrics' | 'connector';
 
-const ROLES_OF: Readonly<Record<Exclude<Scope, 'public' | 'signed'>, readonly TokenRole[]>> = {
+/** What is for holders of a token. */
+type GuardedScope = Exclude<Scope, 'public' | 'signed'>;
+
+const ROLES_OF: Readonly<Record<GuardedScope, readonly TokenRole[]>> = {
   app: ['app'],
   listing: ['app', 'monitor'],
   metrics: ['monitor'],
@@ -48,23 +52,24 @@ export class Access {
 
   /**
    * What whoever made the request may do. Answers at once where no signature has to be computed.
-   * @throws {RelayError} unauthorized without a token that is good; forbidden when it is for another role, when a web page
-   * of another origin asks, and, without tokens, for what did not come straight from this machine.
+   * @throws {RelayError} unauthorized without a token that is good; too_many_requests where the address presented too many
+   * that are not; forbidden when it is for another role, when a web page
+   * of another origin or site asks, and, without tokens, for what did not come straight from this machine.
    */
   admit(request: IncomingMessage, scope: Scope): Grant | Promise<Grant> {
     if (this.#verifier === undefined && !this.#options.allowNoAuth) requireLocal(request);
-    this.#checkOrigin(request);
+    if (request.headers.origin === undefined) requireOwnSite(request, scope);
+    else this.#checkOrigin(request);
     if (this.#verifier === undefined || scope === 'public' || scope === 'signed') return Grant.everything;
     const token = readCredential(request.headers.authorization);
     if (token === undefined) {
       this.#failures.noteMissing();
       throw new RelayError('unauthorized', WORDS.missing);
     }
-    if (token === null) return this.#refuse(request, 'malformed');
-    const verdict = this.#verifier.verify(token);
-    return verdict instanceof Promise
-      ? verdict.then((late) => this.#admit(request, scope, late))
-      : this.#admit(request, scope, verdict);
+    const verifier = this.#verifier;
+    const known = token === null ? MALFORMED : verifier.recall(token);
+    if (known?.ok) return admit(scope, known);
+    return this.#vet(request, scope, () => known ?? verifier.check(token as string));
   }
 
   /** Whether what was granted still holds: its token has not expired, and its secret is still one of the router's. */
@@ -84,28 +89,15 @@ export class Access {
     this.#failures.close();
   }
 
-  #admit(
-    request: IncomingMessage,
-    scope: keyof typeof ROLES_OF,
-    verdict: Awaited<ReturnType<TokenVerifier['verify']>>,
-  ): Grant | Promise<Grant> {
-    if (!verdict.ok) return this.#refuse(request, verdict.fault);
-    const { role } = verdict.claims;
-    if (!ROLES_OF[scope].includes(role)) {
-      const wanted = ROLES_OF[scope].join(' or ');
-      throw new RelayError('forbidden', `the token is for the role ${role}, and this endpoint is for ${wanted}`);
-    }
-    return Grant.of(verdict.claims, verdict.keyId);
-  }
-
-  async #refuse(request: IncomingMessage, fault: TokenFault): Promise<never> {
-    await this.#failures.note(this.#options.addressOf(request), fault);
-    throw new RelayError('unauthorized', WORDS[fault]);
+  async #vet(request: IncomingMessage, scope: GuardedScope, check: () => Verdict | Promise<Verdict>): Promise<Grant> {
+    const verdict = await this.#failures.vet(this.#options.addressOf(request), check);
+    if (!verdict.ok) throw new RelayError('unauthorized', WORDS[verdict.fault]);
+    return admit(scope, verdict);
   }
 
   #checkOrigin(request: IncomingMessage): void {
     const { origin, host } = request.headers;
-    if (origin === undefined || origin === this.#options.originOf(request)) return;
+    if (origin === this.#options.originOf(request)) return;
     // The page of a router with a public URL may also have been opened by the address that it listens on.
     if (origin !== `${'encrypted' in request.socket ? 'https' : 'http'}://${host}`) {
       throw new RelayError('forbidden', `requests from the web origin ${JSON.stringify(origin)} are not allowed`);
@@ -113,7 +105,18 @@ export class Access {
   }
 }
 
-const WORDS: Readonly<Record<Exclude<AuthFailure, 'forbidden'>, string>> = {
+function admit(scope: GuardedScope, { claims, keyId }: Verdict & { ok: true }): Grant {
+  const { role } = claims;
+  if (!ROLES_OF[scope].includes(role)) {
+    const wanted = ROLES_OF[scope].join(' or ');
+    throw new RelayError('forbidden', `the token is for the role ${role}, and this endpoint is for ${wanted}`);
+  }
+  return Grant.of(claims, keyId);
+}
+
+const MALFORMED: Verdict = { ok: false, fault: 'malformed' };
+
+const WORDS: Readonly<Record<TokenFault | 'missing', string>> = {
   missing:
     'this router asks for a token, and the request carries none (Authorization: Bearer …, or HTTP Basic with the token as the password)',
   malformed: 'the credential is no token of relay',

@@ -53,11 +53,11 @@ export class TokenVerifier {
     return this.#keys.has(keyId);
   }
 
-  /** Looks at a token. One that was good before is answered at once, without a promise. */
-  verify(token: string): Verdict | Promise<Verdict> {
+  /** What is known of a token that was good before; undefined for any other. */
+  recall(token: string): Verdict | undefined {
     this.#refresh();
     const known = this.#remembered.get(token);
-    if (known === undefined) return this.#check(token);
+    if (known === undefined) return undefined;
     if (isOver(known.claims)) {
       this.#remembered.delete(token);
       return { ok: false, fault: 'expired' };
@@ -65,7 +65,9 @@ export class TokenVerifier {
     return { ok: true, ...known };
   }
 
-  async #check(token: string): Promise<Verdict> {
+  /** Looks at a token, and remembers it where it is good. */
+  async check(token: string): Promise<Verdict> {
+    this.#refresh();
     if (token.length > MAX_TOKEN_LENGTH) return { ok: false, fault: 'malformed' };
     let fault: TokenFault = 'signature';
     for (const [keyId, key] of this.#keys) {

@@ -1,7 +1,5 @@
+import { LogThrottle } from '../../observability/log-throttle.ts';
 import type { Logger } from '../../observability/logger.ts';
-
-/** How often the log speaks of one reason, in ms. */
-const LOG_EVERY_MS = 10_000;
 
 const WORDS = {
   connections: 'the router has as many connections as it may (--max-connections)',
@@ -28,7 +26,7 @@ export type RefusalReason = keyof typeof WORDS;
 export class Refusals {
   readonly #logger: Logger;
   readonly #count: (reason: RefusalReason) => void;
-  readonly #logged = new Map<RefusalReason, { at: number; unlogged: number }>();
+  readonly #throttle = new LogThrottle();
 
   /** @param count told of each, for the metrics. */
   constructor(logger: Logger, count: (reason: RefusalReason) => void) {
@@ -39,14 +37,7 @@ export class Refusals {
   /** Notes one. The log has the first of each reason, and then one in ten seconds with how many it left out. */
   note(reason: RefusalReason, facts: Readonly<Record<string, unknown>> = {}): void {
     this.#count(reason);
-    const now = performance.now();
-    const last = this.#logged.get(reason);
-    if (last !== undefined && now - last.at < LOG_EVERY_MS) {
-      last.unlogged++;
-      return;
-    }
-    const left = last === undefined || last.unlogged === 0 ? {} : { and_before: last.unlogged };
-    this.#logged.set(reason, { at: now, unlogged: 0 });
-    this.#logger.warn({ reason, ...facts, ...left }, WORDS[reason]);
+    const left = this.#throttle.take(reason);
+    if (left !== undefined) this.#logger.warn({ reason, ...facts, ...left }, WORDS[reason]);
   }
 }

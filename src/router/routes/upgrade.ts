@@ -12,6 +12,11 @@ import { splitTarget } from './route.ts';
 
 const SOCKET_PATH = /^\/connectors\/([^/]+)\/socket$/;
 
+/** Whether a request is for a connector's link over WebSocket, the one thing to upgrade to. */
+export function isSocketRequest(context: Context, request: IncomingMessage): boolean {
+  return matchSocketRequest(context, request) !== null;
+}
+
 /** Opens a connector's link over WebSocket, which begins as an upgrade (RFC 9110 §7.8), or says why not and closes. */
 export async function upgrade(
   context: Context,
@@ -20,18 +25,16 @@ export async function upgrade(
   socket: Socket,
   head: Buffer,
 ): Promise<void> {
-  const { access, baseUrl, limits, registry, options } = context;
+  const { access, limits, registry, options } = context;
   let grant: Grant | undefined;
   socket.on('error', () => {});
   try {
     limits.connections.check(rawSocketOf(socket));
     limits.checkHead(request);
     grant = await access.admit(request, 'connector');
-    const { path, query } = splitTarget(request.url);
-    const match = SOCKET_PATH.exec(baseUrl.strip(path, request));
-    if (match === null || request.headers.upgrade?.toLowerCase() !== 'websocket') {
-      throw new RelayError('not_found', 'there is no WebSocket here');
-    }
+    const match = matchSocketRequest(context, request);
+    if (match === null) throw new RelayError('not_found', 'there is no WebSocket here');
+    const { query } = splitTarget(request.url);
     const params = { mac: decodePart(match[1] ?? '') };
     const hello = admitHello(context, { request, params, query: new URLSearchParams(query), grant });
     links.accept(request, socket, head, hello, (link) => registry.connect(link));
@@ -41,6 +44,11 @@ export async function upgrade(
     if (error.code === 'internal') options.logger.error({ err: thrown, url: request.url }, 'a defect');
     refuse(socket, error);
   }
+}
+
+function matchSocketRequest({ baseUrl }: Context, request: IncomingMessage): RegExpExecArray | null {
+  if (request.headers.upgrade?.toLowerCase() !== 'websocket') return null;
+  return SOCKET_PATH.exec(baseUrl.strip(splitTarget(request.url).path, request));
 }
 
 function decodePart(part: string): string {

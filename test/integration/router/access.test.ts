@@ -122,6 +122,48 @@ describe('a router with a secret', () => {
   });
 });
 
+describe('an address that presents many bad tokens', () => {
+  test('is soon not listened to, but for tokens that the router knows as good', async () => {
+    await using own = await startRouter({ secrets: () => SECRETS });
+    const list = (text: string): Promise<number> =>
+      call(own.url, 'GET', '/connectors', bearer(text)).then(({ status }) => status);
+    expect(await list(monitor)).toBe(200);
+    const guesses = Promise.all(Array.from({ length: 240 }, (_, index) => list(`${monitor}${index}`)));
+    expect(await list(monitor)).toBe(200);
+    const statuses = await guesses;
+    // Ten have no delay and twenty wait at a time; a first one may be through with that meanwhile.
+    const looked = statuses.filter((status) => status === 401).length;
+    expect(looked).toBeGreaterThanOrEqual(30);
+    expect(looked).toBeLessThan(60);
+    const throttled = statuses.filter((status) => status === 429).length;
+    expect(looked + throttled).toBe(240);
+    const { bytes } = await call(own.url, 'GET', '/metrics', bearer(monitor));
+    expect(bytes.toString()).toContain(`\nrelay_auth_failures_total{reason="throttled"} ${throttled}\n`);
+    expect(await list(app)).toBe(200);
+  });
+});
+
+describe('a router without a secret', () => {
+  test('lets no web page take the place of a connector', async () => {
+    await using own = await startRouter();
+    await using connector = await PlainConnector.connect(own.url);
+    const page = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' };
+    const events = await call(own.url, 'GET', `/connectors/${MAC}/events`, page);
+    expect([events.status, events.json()['code']]).toEqual([403, 'forbidden']);
+    const { host } = new URL(own.url);
+    const upgrade = `Host: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-Fetch-Site: cross-site\r\n`;
+    const { text } = await speak(
+      own.url,
+      `GET /connectors/${MAC}/socket HTTP/1.1\r\n${upgrade}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
+    );
+    expect(text).toMatch(/^HTTP\/1\.1 403 /);
+    const request = ask(own.url, '/datasets/request-sync');
+    const { request_id } = await connector.next();
+    await connector.post('/datasets/result', { request_id, data: 'mine' });
+    expect((await request.answer).json()).toMatchObject({ data: 'mine' });
+  });
+});
+
 describe("an app's token", () => {
   test.each(['sync', 'stream', 'offload', 'digest'])(
     'reaches only the connectors and datasets that it names, by request-%s',

@@ -112,10 +112,10 @@ describe('a peer that keeps the router waiting', () => {
     await using crowd = new Crowd(router.url);
     await crowd.join(
       5,
-      'GET /nothing HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n',
+      'GET /connectors/x/socket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n',
     );
     await crowd.ended();
-    for (const each of crowd.texts) expect(each).toMatch(/^HTTP\/1\.1 404 /);
+    for (const each of crowd.texts) expect(each).toMatch(/^HTTP\/1\.1 400 /);
     await untilMetric(router.url, 'relay_connections', 1);
   });
 

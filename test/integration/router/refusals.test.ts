@@ -8,6 +8,25 @@ import { startRouter } from '../../support/router.ts';
 
 const SYNC = '/datasets/request-sync';
 
+describe('an upgrade that there is none of', () => {
+  test.each([
+    ['GET', '/healthz', 'h2c', '', /^HTTP\/1\.1 200 [^]*"status":"ok"/],
+    ['GET', '/healthz', 'websocket', '', /^HTTP\/1\.1 200 /],
+    ['GET', '/nothing', 'websocket', '', /^HTTP\/1\.1 404 [^]*"not_found"/],
+    ['GET', `/connectors/${MAC}/socket`, 'h2c', '', /^HTTP\/1\.1 400 [^]*this endpoint is a WebSocket/],
+    ['POST', SYNC, 'h2c', `{"mac":"${MAC}","dataset":"a.csv"}`, /^HTTP\/1\.1 503 [^]*"connector_offline"/],
+  ])('is ignored, and the request answered: %s %s to %s', async (method, path, protocol, body, answer) => {
+    await using router = await startRouter();
+    const { host } = new URL(router.url);
+    const head =
+      `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: ${protocol}\r\n` +
+      `HTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    const { text } = await speak(router.url, head);
+    expect(text).toMatch(answer);
+    expect(text).toMatch(/\r\nConnection: close\r\n/i);
+  });
+});
+
 describe('refusals', () => {
   test.each([
     ['a MAC that is none', { mac: 'cc-28', dataset: 'a' }, /mac/],

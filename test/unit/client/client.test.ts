@@ -324,6 +324,11 @@ describe('what is refused before anything is sent', () => {
   test('a token over plain HTTP to another machine', async () => {
     expect(() => new RelayClient({ baseUrl: 'http://10.0.0.1', token: 't' })).toThrow(/unencrypted/);
     expect(() => new RelayClient({ baseUrl: 'http://127.0.0.1.evil.example', token: 't' })).toThrow(/unencrypted/);
+    const proxy = new URL('http://192.0.2.2:3999');
+    expect(() => new RelayClient({ baseUrl: 'http://127.0.0.1', token: 't', proxy })).toThrow(
+      /unencrypted to the proxy/,
+    );
+    expect(new RelayClient({ baseUrl: 'https://127.0.0.1', token: 't', proxy }).baseUrl).toBe('https://127.0.0.1/');
     expect(new RelayClient({ baseUrl: 'http://10.0.0.1', token: 't', allowHttp: true }).baseUrl).toBe(
       'http://10.0.0.1/',
     );

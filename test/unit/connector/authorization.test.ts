@@ -24,6 +24,19 @@ describe('the token of a connector', () => {
     expect([none.headers(), none.hasNewToken()]).toEqual([{}, false]);
   });
 
+  test('does not go over http to a proxy, to which this machine is another one', () => {
+    const make = (url: string, allowHttp: boolean): Authorization =>
+      new Authorization({
+        routerUrl: new URL(url),
+        token: () => 'abc',
+        allowHttp,
+        chooseProxy: () => new URL('http://user:pass@192.0.2.2:3999'),
+      });
+    expect(() => make('http://127.0.0.1:8080', false)).toThrow(/unencrypted to the proxy http:\/\/192\.0\.2\.2:3999:/);
+    expect(make('http://127.0.0.1:8080', true).headers()).toEqual({ Authorization: 'Bearer abc' });
+    expect(make('https://127.0.0.1:8443', false).headers()).toEqual({ Authorization: 'Bearer abc' });
+  });
+
   test('may change, and is then one that was not refused', () => {
     let token = 'old';
     const made = new Authorization({ routerUrl: new URL('https://r'), token: () => token, allowHttp: false });

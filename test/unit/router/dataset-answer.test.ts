@@ -11,6 +11,7 @@ describe('an answer that carries a dataset', () => {
       'Content-Type': 'application/octet-stream',
       'X-Content-Type-Options': 'nosniff',
       'Content-Security-Policy': 'sandbox',
+      'Cross-Origin-Resource-Policy': 'same-origin',
     });
   });
 
@@ -24,6 +25,10 @@ describe('an answer that carries a dataset', () => {
     'application/xml',
     'application/rss+xml',
     'text/xsl',
+    'image/a+b+xml',
+    'multipart/x-mixed-replace; boundary=x',
+    'text/plain;,text/html',
+    'text/plain; x=",text/html"',
   ])('is saved and not shown where a browser would run it: %s', (type) => {
     expect(dispositionOf(type)).toBe(`attachment; filename="page one.html"; filename*=UTF-8''page%20one.html`);
   });

@@ -7,9 +7,12 @@ import { BaseUrl } from '../../../../src/router/base-url.ts';
 const PUBLIC = 'https://relay.example.com';
 
 /** What a request looks like to those who judge it. */
-function asked(headers: Record<string, string | undefined>, { secure = false, address = '127.0.0.1' } = {}) {
+function asked(
+  headers: Record<string, string | undefined>,
+  { secure = false, address = '127.0.0.1', method = 'GET' } = {},
+) {
   const socket = { localAddress: address, localPort: 8080, ...(secure && { encrypted: true }) };
-  return { headers, socket } as unknown as IncomingMessage;
+  return { method, headers, socket } as unknown as IncomingMessage;
 }
 
 function makeAccess({ allowNoAuth, publicUrl }: { allowNoAuth: boolean; publicUrl?: string }): Access {
@@ -120,6 +123,48 @@ describe('the origin of a web page', () => {
     const access = makeAccess({ allowNoAuth: true, publicUrl: PUBLIC });
     expect(check(access, { host: 'inside:8080', origin: PUBLIC })).not.toThrow();
     expect(check(access, { host: 'inside:8080', origin: `${PUBLIC}.evil.com` })).toThrow(refusal(/origin/));
+  });
+});
+
+describe('a page of another web site, where the browser names no origin', () => {
+  const access = makeAccess({ allowNoAuth: false });
+  const host = 'localhost:8080';
+  const visit = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
+  const ask = (scope: Scope, headers: Record<string, string>, method = 'GET') => {
+    return () => access.admit(asked({ host, ...headers }, { method }), scope);
+  };
+
+  test.each(['cross-site', 'same-site'])('may ask for nothing (%s)', (site) => {
+    const embedded = { 'sec-fetch-site': site, 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' };
+    for (const scope of ['app', 'listing', 'metrics', 'connector'] as const) {
+      expect(ask(scope, embedded)).toThrow(refusal(/web sites/));
+      expect(ask(scope, { ...embedded, ...visit, 'sec-fetch-dest': 'iframe' })).toThrow(refusal(/web sites/));
+      expect(ask(scope, { ...embedded, ...visit }, 'POST')).toThrow(refusal(/web sites/));
+    }
+    expect(ask('signed', embedded, 'PUT')).toThrow(refusal(/web sites/));
+  });
+
+  test('may link to what an app reads, but to no link of a connector', () => {
+    const link = { 'sec-fetch-site': 'cross-site', ...visit };
+    for (const scope of ['app', 'listing', 'metrics'] as const) expect(ask(scope, link)).not.toThrow();
+    expect(ask('app', link, 'HEAD')).not.toThrow();
+    expect(ask('connector', link)).toThrow(refusal(/web sites/));
+  });
+
+  test('may embed what a signed URL names, and ask for health', () => {
+    const embedded = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' };
+    expect(ask('signed', embedded)).not.toThrow();
+    expect(ask('public', embedded)).not.toThrow();
+  });
+
+  test.each(['same-origin', 'none'])('is not who asks as %s', (site) => {
+    expect(ask('connector', { 'sec-fetch-site': site })).not.toThrow();
+  });
+
+  test('is not who asks from an origin of the router', () => {
+    const own = makeAccess({ allowNoAuth: true, publicUrl: PUBLIC });
+    const headers = { host: 'inside:8080', origin: PUBLIC, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors' };
+    expect(check(own, headers)).not.toThrow();
   });
 });
 
