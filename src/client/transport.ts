@@ -1,4 +1,5 @@
 import type { ZodType } from 'zod';
+import { isCertificateError } from '../http/certificate-error.ts';
 import { isLoopbackName } from '../http/loopback.ts';
 import { fromProblem } from '../http/problem.ts';
 import { findProxyError } from '../http/proxy/proxy-error.ts';
@@ -123,6 +124,8 @@ export class Transport {
       if (refusal !== undefined) throw refusal;
       throw new RelayError('router_unreachable', `no answer from the router at ${this.baseUrl}: ${describe(cause)}`, {
         cause,
+        // A certificate is not put right by asking again.
+        ...(isCertificateError(cause) && { details: { retryable: false } }),
       });
     }
   }
