@@ -11,7 +11,7 @@ export function markReported(error: Error): void {
 }
 
 /** What to do next, for codes whose messages cannot know it. */
-const HINTS: Partial<Record<ErrorCode, string>> = {
+export const HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
   router_unreachable: 'Is the router running, and is --router (RELAY_ROUTER) its address?',
   unauthorized:
     'Give a token of the router: --token-file, or RELAY_TOKEN. `relay token create --help` tells how one is made.',

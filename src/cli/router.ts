@@ -5,6 +5,7 @@ import { resolveConfig } from '../config/resolve.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { RouterOptions } from '../router/options.ts';
 import { openFile, secretsSource } from './credentials.ts';
+import { fitConnections, readDescriptorLimit } from './descriptors.ts';
 import { addOptions, flagsOf } from './flags.ts';
 import type { CommandContext } from './io.ts';
 import { runUntilSignal } from './signals.ts';
@@ -28,7 +29,7 @@ export function routerCommand({ io, version, completing }: CommandContext): Comm
       const { Router } = await import('../router/router.ts');
       const given = { text: config.secret, file: config.secretFile, fileSource: sources['secretFile'] };
       const options: RouterOptions = {
-        ...toRouterOptions(config),
+        ...toRouterOptions(config, maxConnectionsOf(config, logger)),
         secrets: secretsSource(given, logger),
         tls: openCertificate(config, logger),
         storeLocation,
@@ -55,8 +56,23 @@ function openCertificate({ tlsCert, tlsKey }: Config<'router'>, logger: Logger):
   return () => ({ cert: cert.read(), key: key.read() });
 }
 
+/** Over the limit of open files a connection would be cut without a word: there are none beyond what it has room for. */
+function maxConnectionsOf(config: Config<'router'>, logger: Logger): number {
+  const openFiles = readDescriptorLimit();
+  const { maxConnections, neededDescriptors } = fitConnections(config.maxConnections, openFiles);
+  if (maxConnections < config.maxConnections) {
+    logger.warn(
+      { openFiles, wanted: config.maxConnections, maxConnections },
+      `the limit of open files leaves room for ${maxConnections} connections, fewer than --max-connections; ` +
+        `set it to ${neededDescriptors} (ulimit -n, LimitNOFILE=, nofile)`,
+    );
+  }
+  return maxConnections;
+}
+
 function toRouterOptions(
   config: Config<'router'>,
+  maxConnections: number,
 ): Omit<RouterOptions, 'secrets' | 'tls' | 'storeLocation' | 'version' | 'logger'> {
   return {
     host: config.host,
@@ -84,7 +100,7 @@ function toRouterOptions(
       maxRequests: config.maxRequests,
       maxRequestsPerClient: config.maxRequestsPerClient,
       maxRequestsPerConnector: config.maxRequestsPerConnector,
-      maxConnections: config.maxConnections,
+      maxConnections,
       maxConnectionsPerAddress: config.maxConnectionsPerAddress,
       maxHeaderBytes: config.maxHeaderSizeBytes,
       bodyTotalBytes: config.bodyTotalBytes,

@@ -3,15 +3,18 @@ import { backoff, pause } from './pause.ts';
 
 /** When to ask again. */
 export interface RetryOptions {
-  /** How often, after failures that may pass. */
+  /** How often, after failures that may pass. With 0 a router that cannot be reached is not waited for either. */
   readonly retries: number;
-  /** How long to wait for a connector that is offline, or a router that cannot be reached, in milliseconds. */
+  /** How long to wait for a connector that is offline, or a router that cannot be reached for more than a minute, in milliseconds. */
   readonly waitMs: number;
   readonly signal: AbortSignal;
   /** Whether asking again is still possible: not once bytes are out that cannot be taken back. */
   readonly mayRetry?: () => boolean;
-  /** Told before each pause: which retry follows it, from 1, or undefined where it is the other side's absence that is waited out. */
-  readonly onRetry?: (error: RelayError, delayMs: number, retry: number | undefined) => void;
+  /**
+   * Told before each pause: which retry follows it, from 1; or undefined where it is the other side's absence that is waited
+   * out, and for how many milliseconds still.
+   */
+  readonly onRetry?: (error: RelayError, delayMs: number, retry: number | undefined, leftMs?: number) => void;
   /** How to wait; default by timers, and no longer than until `signal` fires. */
   readonly pause?: (ms: number, signal?: AbortSignal) => Promise<void>;
   /** The time in milliseconds; default `Date.now`. */
@@ -22,32 +25,43 @@ const MAX_WAIT_STEP_MS = 5000;
 const MAX_PAUSE_MS = 30_000;
 /** A router or proxy that asks for a longer pause is asked again all the same. */
 const MAX_RETRY_AFTER_MS = 10 * 60_000;
+/** How long a router is waited for that cannot be reached: a restart takes from seconds to the best part of a minute. */
+const ROUTER_PATIENCE_MS = 60_000;
 
 /**
- * Runs `attempt` until it succeeds, fails for good, or the patience is used up; then throws its last error. A connector
- * that is offline is waited for within `waitMs` and not counted, since asking it again at once changes nothing. Pauses grow
- * exponentially, with jitter, and are never shorter than the router asked for (`Retry-After`, RFC 9110 §10.2.3).
+ * Runs `attempt` until it succeeds, fails for good, or the patience is used up; then throws its last error. Retries count
+ * what a router answered. One that cannot be reached, because it restarts, is asked for a minute, or `retries` times where
+ * that takes longer. A connector that is offline is waited for within `waitMs`, since asking it again at once changes
+ * nothing. Pauses grow exponentially, with jitter, and are never shorter than the router asked for (`Retry-After`,
+ * RFC 9110 §10.2.3).
  */
 export async function withRetries<T>(attempt: () => Promise<T>, options: RetryOptions): Promise<T> {
   const { retries, waitMs, signal, mayRetry = () => true, onRetry, now = Date.now } = options;
   const sleep = options.pause ?? pause;
   const waitUntil = now() + waitMs;
+  let awaySince: number | undefined;
   for (let failures = 0, waits = 0; ; ) {
     try {
       return await attempt();
     } catch (error) {
       if (!(error instanceof RelayError) || signal.aborted || !mayRetry()) throw error;
       const asked = Math.min(MAX_RETRY_AFTER_MS, (error.details.retry_after ?? 0) * 1000);
-      const left = waitUntil - now();
-      if (isAbsent(error) && left > 0) {
+      const isOffline = error.code === 'connector_offline';
+      const isAway = error.code === 'router_unreachable' && error.retryable;
+      awaySince = isAway ? (awaySince ?? now()) : undefined;
+      const patienceUntil = awaySince !== undefined && retries > 0 ? awaySince + ROUTER_PATIENCE_MS : waitUntil;
+      const left = Math.max(waitUntil, patienceUntil) - now();
+      if ((isOffline || isAway) && left > 0) {
         waits += 1;
         // When a connector comes back nobody knows, so its router's guess is no reason to look less often.
-        const least = error.code === 'connector_offline' ? 0 : asked;
+        const least = isOffline ? 0 : asked;
         const delayMs = Math.min(left, Math.max(least, backoff(waits, 500, MAX_WAIT_STEP_MS)));
-        onRetry?.(error, delayMs, undefined);
+        onRetry?.(error, delayMs, undefined, left);
         await sleep(delayMs, signal);
       } else {
-        if (!error.retryable || error.code === 'connector_offline' || failures >= retries) throw error;
+        // One that takes long not to answer is asked as often as any other.
+        const spent = isAway ? Math.max(waits, failures) : failures;
+        if (!error.retryable || isOffline || spent >= retries) throw error;
         failures += 1;
         const delayMs = Math.max(asked, backoff(failures, 1000, MAX_PAUSE_MS));
         onRetry?.(error, delayMs, failures);
@@ -56,7 +70,3 @@ export async function withRetries<T>(attempt: () => Promise<T>, options: RetryOp
     }
   }
 }
-
-/** Whether it is the other side that is not there, rather than something that went wrong with it. */
-const isAbsent = (error: RelayError): boolean =>
-  error.code === 'connector_offline' || (error.code === 'router_unreachable' && error.retryable);

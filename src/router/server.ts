@@ -7,8 +7,11 @@ import { RelayError } from '../protocol/errors.ts';
 import type { RefusalReason } from './limits/refusals.ts';
 import type { LimitSettings } from './limits/settings.ts';
 
-/** Longer than the idle limit of the proxies in front, which would otherwise race our close with their next request. */
-const KEEP_ALIVE_TIMEOUT_MS = 75_000;
+/**
+ * Longer than what proxies and load balancers in front keep an idle connection for (Google's 600 s is the longest that is
+ * fixed), which would otherwise race our close with their next request and answer it with 502.
+ */
+const KEEP_ALIVE_TIMEOUT_MS = 620_000;
 /** How many connections may wait to be accepted (the system may allow fewer): a whole fleet comes back at once. */
 const BACKLOG = 4096;
 /** How often Node looks for heads that take too long, in ms. */

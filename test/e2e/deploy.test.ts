@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { parse, parseAllDocuments } from 'yaml';
 import { OPTIONS } from '../../src/config/options.ts';
+import { ForwardingReader } from '../../src/router/forwarding.ts';
 import { startMinio } from '../support/minio.ts';
 import { RELAY, RoleProcess, run, runRelay, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
@@ -40,6 +42,13 @@ function startDeployed(args: readonly string[], variables: Record<string, string
   return resources.use(new RoleProcess(args, { command: [process.execPath, RELAY], cwd: work, env }));
 }
 
+/** The client's address of a request that came from `peer` for `client`, to a router that trusts what a deployment names. */
+const clientOf = (trusted: string, peer: string, client: string): string =>
+  new ForwardingReader(trusted.split(',')).read({
+    headers: { 'x-forwarded-for': client },
+    socket: { remoteAddress: peer } as Socket,
+  }).address;
+
 const urlOf = async (router: RoleProcess): Promise<string> =>
   String((await router.logged(({ url }) => typeof url === 'string'))['url']);
 
@@ -66,6 +75,15 @@ describe('docker compose', () => {
     }
     expect(router).toMatchObject({ read_only: true, cap_drop: ['ALL'], security_opt: ['no-new-privileges:true'] });
     expect(DOCKERFILE).toContain(`VOLUME ${(router as Node)['volumes'][0].split(':')[1]}\n`);
+  });
+
+  test('knows the proxy on the host, which comes from the gateway of its network, and nobody else', () => {
+    const { subnet, gateway } = compose['networks'].default.ipam.config[0] as { subnet: string; gateway: string };
+    const { RELAY_TRUSTED_PROXY: trusted } = compose['services'].router.environment as Record<string, string>;
+    expect(trusted).toBe(gateway);
+    expect(new ForwardingReader([subnet]).trusts(gateway)).toBe(true);
+    expect(clientOf(gateway, gateway, '203.0.113.9')).toBe('203.0.113.9');
+    expect(clientOf(gateway, gateway.replace(/1$/, '2'), '203.0.113.9')).not.toBe('203.0.113.9');
   });
 
   test('starts a router that offloads to MinIO, with credentials from its files', async () => {
@@ -149,6 +167,27 @@ describe('Kubernetes', () => {
     expect(DOCKERFILE).toContain(`VOLUME ${container['volumeMounts'][0].mountPath}\n`);
     expect(DOCKERFILE).toContain(`RELAY_PORT=${container['ports'][0].containerPort} `);
     expect(spec['template'].spec.serviceAccountName).toBe(find('ServiceAccount')['metadata'].name);
+  });
+
+  const variable = (name: string): string =>
+    String((container['env'] as { name: string; value: string }[]).find((each) => each.name === name)?.value);
+
+  test('tells the clients of the ingress controller apart, which has the address of a pod', () => {
+    for (const pod of ['10.244.1.7', '172.20.3.4', '192.168.77.5']) {
+      expect(clientOf(variable('RELAY_TRUSTED_PROXY'), pod, '203.0.113.9')).toBe('203.0.113.9');
+    }
+    expect(clientOf(variable('RELAY_TRUSTED_PROXY'), '198.51.100.1', '203.0.113.9')).toBe('198.51.100.1');
+  });
+
+  test('has the limits for the memory that it gives, as the documentation has them', async () => {
+    const text = await readFile(join(DEPLOY, '../docs/limits.md'), 'utf8');
+    const [, memory, list = ''] = /\*\*A small machine\.\*\* (\d+) GiB is enough with ([^.]*)\./.exec(text) ?? [];
+    expect(container['resources'].limits.memory).toBe(`${memory}Gi`);
+    const options = [...list.matchAll(/`--([\w-]+) (\w+)`/g)];
+    expect(options).toHaveLength(5);
+    for (const [, name = '', value] of options) {
+      expect([name, variable(`RELAY_${name.replaceAll('-', '_').toUpperCase()}`)]).toEqual([name, value]);
+    }
   });
 
   test('starts a router that answers the probes', async () => {

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { makeCertificate } from '../support/certificates.ts';
 import { type Image, replayDockerfile } from '../support/dockerfile.ts';
-import { RoleProcess, run, runRelay, startConnectorProcess } from '../support/processes.ts';
+import { RoleProcess, run, runRelay, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -52,6 +53,13 @@ async function enter(): Promise<string[]> {
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
+/** What Docker would run in the container. */
+async function checkHealth(port: string, variables: Record<string, string> = {}): Promise<number | null> {
+  const [program, ...words] = image.healthcheck;
+  const env = { PATH: dirname(process.execPath), RELAY_PORT: port, ...variables };
+  return (await run(String(program), words, { env })).code;
+}
+
 describe('the image', () => {
   test('runs as a user of no name and no rights, without a shell between it and its signals', () => {
     expect(image.user).toMatch(/^[1-9]\d+:[1-9]\d+$/);
@@ -71,6 +79,17 @@ describe('the image', () => {
     const { code, stderr } = await run(process.execPath, [...words, ...image.command], { env, cwd: work });
     expect([code, stderr]).toEqual([2, expect.stringContaining('--host 0.0.0.0 is beyond loopback')]);
   });
+});
+
+test('a router with a certificate is healthy, whoever signed that', async () => {
+  const [cert, key] = ['cert.pem', 'key.pem'].map((name) => join(work, name)) as [string, string];
+  await makeCertificate({ cert, key });
+  const variables = { RELAY_TLS_CERT: cert, RELAY_TLS_KEY: key };
+  await using router = await startRouterProcess([], variables);
+  const { port } = new URL(router.url);
+  expect(await checkHealth(port, variables)).toBe(0);
+  expect(await router.end('SIGTERM')).toBe(0);
+  expect(await checkHealth(port, variables)).toBe(1);
 });
 
 // Only root may make what a container is made of.
@@ -103,11 +122,4 @@ describe('the image', () => {
     expect(await router.end('SIGTERM')).toBe(0);
     expect(await checkHealth(port)).toBe(1);
   });
-
-  /** What Docker would run in the container. */
-  async function checkHealth(port: string): Promise<number | null> {
-    const [program, ...words] = image.healthcheck;
-    const env = { PATH: dirname(process.execPath), RELAY_PORT: port };
-    return (await run(String(program), words, { env })).code;
-  }
 });

@@ -11,7 +11,7 @@ import { readMetric, untilMetric } from '../support/metrics.ts';
 import { Neighbour, NEIGHBOUR_MAC } from '../support/neighbour.ts';
 import { ask } from '../support/plain-app.ts';
 import { PlainConnector } from '../support/plain-connector.ts';
-import { readMemory, runRelay, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
+import { readMemory, RoleProcess, runRelay, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
 const SECRET = 'a secret of more than thirty-two characters';
@@ -260,3 +260,26 @@ function getSecurely(url: string, ca: string): Promise<string> {
     request.on('error', reject);
   });
 }
+
+test('a limit of open files too low for the connections is told at the start, and those beyond it are told so', async () => {
+  const through = ['sh', '-c', 'ulimit -n 200; exec "$@"', 'sh'];
+  await using directory = await makeTempDir();
+  const args = ['router', '--port', '0', '--state-dir', join(directory.path, 'state'), '--headers-timeout', '60s'];
+  await using small = new RoleProcess(args, { cwd: directory.path, through });
+  const { url } = await small.logged((line) => typeof line['url'] === 'string');
+  expect(await small.logged(({ openFiles }) => openFiles !== undefined)).toMatchObject({
+    level: 'warn',
+    msg: expect.stringContaining('set it to 30150'),
+    openFiles: 200,
+    maxConnections: 33,
+  });
+  await using idle = new Crowd(String(url));
+  await idle.join(33);
+  await using beyond = new Crowd(String(url));
+  await beyond.join(367);
+  await beyond.ended();
+  const { status, headers, json } = await ask(String(url), STREAM).answer;
+  expect([status, headers['retry-after'], json()['code']]).toEqual([503, '10', 'overloaded']);
+  expect(small.log).toContainEqual(expect.objectContaining({ reason: 'connections', level: 'warn' }));
+  await small.end();
+});

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeCertificate } from '../support/certificates.ts';
 import { readDocScript } from '../support/doc-commands.ts';
@@ -39,6 +39,8 @@ test('the quick start over two machines does what it says, and so do the command
     `relay() { ${process.execPath} ${RELAY} "$@"; }\n${script.replace(/^relay (router|connector) /m, `exec ${process.execPath} ${RELAY} $1 `)}`,
   ];
   const options = { cwd: work.path };
+  const modeOf = async (name: string): Promise<string> =>
+    ((await stat(join(work.path, name))).mode & 0o777).toString(8);
   await using first = new RoleProcess([], {
     ...options,
     through: [
@@ -53,6 +55,7 @@ test('the quick start over two machines does what it says, and so do the command
     env: process.env,
   });
   const { url } = await first.logged((line) => typeof line['url'] === 'string');
+  for (const name of ['secret', 'plant-1.token', 'analyst.token']) expect(await modeOf(name)).toBe('600');
   const there = { 'https://relay.example.com': `${String(url).replace('127.0.0.1', 'localhost')} --ca fullchain.pem` };
   const node = await readDocScript(README, 'two machines, node', { ...there, '/srv/data': data.path });
   await using second = new RoleProcess([], {
@@ -69,5 +72,6 @@ test('the quick start over two machines does what it says, and so do the command
     const script = await readDocScript(join(README, '../docs/access.md'), name);
     expect(await run('sh', shell(script), options)).toMatchObject({ code: 0 });
   }
+  expect(await modeOf('prometheus.token')).toBe('600');
   expect(await readFile(join(work.path, 'prometheus.token'), 'utf8')).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
 }, 120_000);

@@ -2,6 +2,7 @@ import { expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { ask } from '../support/plain-app.ts';
 import { PlainConnector } from '../support/plain-connector.ts';
 import { RoleProcess, type RunResult, runRelay, startConnectorProcess } from '../support/processes.ts';
@@ -24,49 +25,77 @@ async function startRouter(directory: string, port: string): Promise<RoleProcess
   return Object.assign(role, { url: String(url) });
 }
 
-test('a rolling restart under load loses no request that is made with --retry', async () => {
-  await using directory = await makeTempDir();
-  const content = randomBytes(2_000_000);
-  const dataDir = await makeTempDir();
-  await using _data = dataDir;
-  await writeFile(join(dataDir.path, 'a.bin'), content);
-  await using old = await startRouter(directory.path, '0');
-  const { url } = old;
-  await using nodes = new AsyncDisposableStack();
-  for (const [transport, mac] of NODES) {
-    nodes.use(await startConnectorProcess(url, mac, dataDir.path, ['--transport', transport]));
-  }
+interface Result extends RunResult {
+  readonly what: string;
+  readonly isWhole: boolean;
+  readonly startedAt: number;
+}
 
-  // Apps that ask one after the other, all the time, in all patterns of both nodes.
-  const results: (RunResult & { what: string; isWhole: boolean; startedAt: number })[] = [];
+/** Apps that ask one after the other, all the time, in all patterns of all nodes. */
+async function startLoad(url: string): Promise<
+  AsyncDisposable & {
+    /** Resolves once every one of them was served. */
+    readonly served: Promise<unknown>;
+    /** Lets each come to its end. */
+    readonly finish: () => Promise<Result[]>;
+  }
+> {
+  const dirs = new AsyncDisposableStack();
+  const [data, out] = [dirs.use(await makeTempDir()), dirs.use(await makeTempDir())];
+  const content = randomBytes(2_000_000);
+  await writeFile(join(data.path, 'a.bin'), content);
+  for (const [transport, mac] of NODES) {
+    dirs.use(await startConnectorProcess(url, mac, data.path, ['--transport', transport]));
+  }
+  const results: Result[] = [];
   const enough = new AbortController();
-  const out = await makeTempDir();
-  await using _out = out;
+  const over = new AbortController();
   const served = NODES.map(() => Promise.withResolvers<void>());
   const work = NODES.map(async ([, mac], worker) => {
     for (let round = 0; !enough.signal.aborted; round++) {
       const pattern = PATTERNS[round % PATTERNS.length] as string;
       const target = join(out.path, `${worker}-${round}`);
       const startedAt = performance.now();
-      const result = await runRelay([
-        'app',
-        pattern,
-        '--router',
-        url,
-        '--retry',
-        '3',
-        '-o',
-        target,
-        '--',
-        mac,
-        'a.bin',
-      ]);
+      const result = await runRelay(['app', pattern, '--router', url, '-o', target, '--', mac, 'a.bin'], {
+        signal: over.signal,
+      });
       const isWhole = result.code === 0 && content.equals(await readFile(target));
       results.push({ ...result, what: `${pattern} of ${mac}`, isWhole, startedAt });
       served[worker]?.resolve();
     }
   });
-  await Promise.all(served.map(({ promise }) => promise));
+  dirs.defer(async () => {
+    enough.abort();
+    over.abort();
+    await Promise.allSettled(work);
+  });
+  return {
+    served: Promise.all(served.map(({ promise }) => promise)),
+    finish: async () => {
+      enough.abort();
+      await Promise.all(work);
+      expect((await readdir(out.path)).filter((name) => name.startsWith('.'))).toEqual([]);
+      return results;
+    },
+    [Symbol.asyncDispose]: () => dirs.disposeAsync(),
+  };
+}
+
+const lostOf = (results: readonly Result[]): unknown[] =>
+  results.filter(({ isWhole }) => !isWhole).map(({ what, code, stderr }) => ({ what, code, stderr }));
+
+/** Every node is back, and has answered. */
+async function isServing(router: RoleProcess): Promise<void> {
+  for (const [, mac] of NODES) await router.logged(({ msg, mac: of }) => msg === 'connector online' && of === mac);
+  for (const [, mac] of NODES) await router.logged(({ msg, mac: of }) => msg === 'request done' && of === mac);
+}
+
+test('a rolling restart under load loses no request', async () => {
+  await using directory = await makeTempDir();
+  await using old = await startRouter(directory.path, '0');
+  const { url } = old;
+  await using load = await startLoad(url);
+  await load.served;
 
   // One transfer is under way when the router is told to go, so that it has to wait.
   await using slow = await PlainConnector.connect(url, { mac: SLOW });
@@ -90,15 +119,30 @@ test('a rolling restart under load loses no request that is made with --retry', 
     NODES.map(([, mac]) => runRelay(['app', 'stat', '--router', url, '--retry', '0', '--', mac, 'a.bin'])),
   );
   expect(first).toMatchObject(NODES.map(() => ({ code: 0 })));
-  for (const [, mac] of NODES) await fresh.logged(({ msg, mac: of }) => msg === 'connector online' && of === mac);
-  for (const [, mac] of NODES) await fresh.logged(({ msg, mac: of }) => msg === 'request done' && of === mac);
-  enough.abort();
-  await Promise.all(work);
+  await isServing(fresh);
+  const results = await load.finish();
 
-  const lost = results.filter(({ isWhole }) => !isWhole).map(({ what, code, stderr }) => ({ what, code, stderr }));
-  expect(lost).toEqual([]);
+  expect(lostOf(results)).toEqual([]);
   // Some were turned away by the old one, waited, and were served by the new one.
   expect(results.filter(({ stderr }) => /going down.*trying again/.test(stderr)).length).toBeGreaterThan(0);
   expect(results.some(({ startedAt }) => startedAt < restartedAt)).toBe(true);
-  expect((await readdir(out.path)).filter((name) => name.startsWith('.'))).toEqual([]);
+}, 120_000);
+
+test('nor does one after which nobody is there for ten seconds', async () => {
+  await using directory = await makeTempDir();
+  await using old = await startRouter(directory.path, '0');
+  const { url } = old;
+  await using load = await startLoad(url);
+  await load.served;
+  expect(await old.end('SIGTERM')).toBe(0);
+  const goneAt = performance.now();
+  // As long as a container takes to be replaced.
+  await setTimeout(10_000);
+  await using fresh = await startRouter(directory.path, new URL(url).port);
+  await isServing(fresh);
+  const results = await load.finish();
+
+  expect(lostOf(results)).toEqual([]);
+  const waited = results.filter(({ stderr }) => stderr.includes('waiting for the router'));
+  expect(waited.some(({ startedAt }) => startedAt < goneAt + 10_000)).toBe(true);
 }, 120_000);

@@ -1,3 +1,4 @@
+import { isCertificateError } from '../../http/certificate-error.ts';
 import { nameProxy } from '../../http/proxy/proxy-error.ts';
 import { type ErrorCode, type RelayClient, RelayError } from '../../index.ts';
 import { parseMac } from '../../protocol/mac.ts';
@@ -41,7 +42,7 @@ async function findWords(error: RelayError, context: ErrorContext): Promise<stri
     case 'connector_offline':
       return explainOffline(error, mac, now);
     case 'router_unreachable':
-      return isUntrusted(error)
+      return isCertificateError(error.cause)
         ? advise('--ca FILE trusts a certificate of your own.')
         : nameWay(message, context.proxy);
     case 'forbidden':
@@ -93,14 +94,6 @@ function nameWay(message: string, proxy: URL | undefined): string {
   return isTold
     ? message
     : `${message}\nThe request went through the proxy ${nameProxy(proxy)}; --proxy none goes without.`;
-}
-
-/** Whether the other side's certificate is what is wrong. */
-function isUntrusted(error: RelayError): boolean {
-  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) {
-    if (/CERT|UNABLE_TO_VERIFY/.test((cause as NodeJS.ErrnoException).code ?? '')) return true;
-  }
-  return false;
 }
 
 /** The connector in its one written form. */

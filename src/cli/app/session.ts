@@ -13,7 +13,7 @@ import { openConnections } from './dispatcher.ts';
 import { escapeForTerminal } from '../escape.ts';
 import { explainError } from './explain.ts';
 import { formatDuration } from './format.ts';
-import { markReported } from '../errors.ts';
+import { HINTS, markReported } from '../errors.ts';
 import { STOP_SIGNALS } from '../signals.ts';
 import { toProblemLine } from './problem-line.ts';
 import { WaitLine } from './wait-line.ts';
@@ -124,17 +124,20 @@ function createSession(io: Io, config: Config<'app'>, client: RelayClient, fetch
   };
   const showsLine = io.stderr.isTTY === true && !config.quiet && config.progress !== false;
   const retrying: Session['retrying'] = async (attempt, mayRetry) => {
-    const waitUntil = Date.now() + config.waitMs;
-    let isWaitTold = false;
-    const onRetry: RetryOptions['onRetry'] = (error, delayMs, retry) => {
+    let told: string | undefined;
+    const onRetry: RetryOptions['onRetry'] = (error, delayMs, retry, leftMs = 0) => {
       if (retry !== undefined) {
         note(`${error.message}; trying again in ${formatDuration(delayMs)} (${retry} of ${config.retry})`);
         return;
       }
       const subject = error.code === 'connector_offline' ? 'the connector' : 'the router';
-      if (!isWaitTold) note(`${error.message}; waiting for ${subject} for up to ${formatDuration(config.waitMs)}`);
-      isWaitTold = true;
-      if (showsLine) line.show(subject, waitUntil);
+      if (told !== subject) {
+        note(`${error.message}; waiting for ${subject} for up to ${formatDuration(leftMs)}`);
+        const hint = HINTS[error.code];
+        if (hint !== undefined) note(hint);
+      }
+      told = subject;
+      if (showsLine) line.show(subject, Date.now() + leftMs);
     };
     const patience = { retries: config.retry, waitMs: config.waitMs, signal, onRetry };
     try {

@@ -84,7 +84,8 @@ export const APP_OPTIONS = {
     min: 0,
     max: 1_000_000,
     placeholder: 'N',
-    summary: 'How often to ask again after a failure that may pass',
+    summary:
+      'How often to ask again after a failure that may pass; a router that cannot be reached for a minute, unless 0',
   },
   wait: {
     roles: ['app'],
@@ -92,6 +93,7 @@ export const APP_OPTIONS = {
     group: 'Transfer',
     default: '0s',
     placeholder: 'TIME',
-    summary: 'How long to wait for a connector that is offline, or a router that cannot be reached',
+    summary:
+      'How long to wait for a connector that is offline, or for a router that cannot be reached beyond the minute',
   },
 } as const satisfies Readonly<Record<string, OptionDescriptor>>;

@@ -41,6 +41,17 @@ describe('connections', () => {
     for (const text of again.texts) expect(text).toMatch(/^HTTP\/1\.1 200 /);
   });
 
+  test('that are idle are kept for longer than load balancers in front keep them', async () => {
+    await using router = await startRouter();
+    const { text } = await speak(
+      router.url,
+      'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+    );
+    const [, seconds] = /^Keep-Alive: timeout=(\d+)\r$/m.exec(text) ?? [];
+    // Those of Google do for 600 s, which cannot be set.
+    expect(Number(seconds)).toBeGreaterThan(600);
+  });
+
   test('all together have a limit, and links that stand are not touched', async () => {
     await using router = await startRouter({ limits: { ...LIMITS, maxConnections: 10 } });
     await using neighbour = await Neighbour.start(router.url);

@@ -306,6 +306,13 @@ describe('what is no answer of a router', () => {
     expect(error).toMatchObject({ code: 'router_unreachable', retryable: true });
     expect(error.message).toContain('ECONNREFUSED');
   });
+
+  test('is not worth asking again where a certificate is refused', async () => {
+    const cause = Object.assign(new Error('self-signed certificate'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' });
+    const fetch = (): Promise<Response> => Promise.reject(new TypeError('fetch failed', { cause }));
+    const error = await failureOf(new RelayClient({ baseUrl: 'https://relay.example', fetch }).stat(MAC, 'a'));
+    expect(error).toMatchObject({ code: 'router_unreachable', retryable: false });
+  });
 });
 
 describe('what is refused before anything is sent', () => {

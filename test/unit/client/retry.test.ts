@@ -105,6 +105,69 @@ describe('a connector that is offline', () => {
   });
 });
 
+describe('a router that cannot be reached', () => {
+  const away = Array.from({ length: 100 }, (): [ErrorCode] => ['router_unreachable']);
+  const total = (pauses: readonly number[]): number => pauses.reduce((sum, ms) => sum + ms, 0);
+
+  test('is asked for a minute, however few retries there are, since it may restart', async () => {
+    const { pauses, outcome } = await run(away, { retries: 1 });
+    expect(outcome).toBe('router_unreachable');
+    expect(total(pauses)).toBeCloseTo(60_000);
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(5000);
+    expect(await run(away.slice(0, 12))).toMatchObject({ attempts: 13, outcome: 'done' });
+  });
+
+  test('does not use up the retries of what a router answers', async () => {
+    const failures: [ErrorCode][] = [['draining'], ['draining'], ...away.slice(0, 10), ['overloaded']];
+    expect(await run(failures)).toMatchObject({ attempts: 14, outcome: 'done' });
+    expect(await run([...failures, ['overloaded']])).toMatchObject({ outcome: 'overloaded' });
+  });
+
+  test('is given the minute from when it went, not from the beginning', async () => {
+    let time = 0;
+    const pause = (ms: number): Promise<void> => Promise.resolve(void (time += ms));
+    const failures: [ErrorCode, ErrorDetails?][] = [['draining', { retry_after: 500 }], ...away];
+    await run(failures, { now: () => time, pause });
+    expect(time).toBeCloseTo(560_000);
+  });
+
+  test('is asked as often as there are retries where each takes long to fail', async () => {
+    let time = 0;
+    const pauses: number[] = [];
+    const work = withRetries(
+      () => {
+        time += 100_000;
+        return Promise.reject(new RelayError('router_unreachable'));
+      },
+      {
+        retries: 3,
+        waitMs: 0,
+        signal: new AbortController().signal,
+        now: () => time,
+        pause: (ms) => Promise.resolve(void pauses.push(ms)),
+      },
+    );
+    expect(await failureOf(work)).toMatchObject({ code: 'router_unreachable' });
+    expect(pauses.length).toBeGreaterThanOrEqual(3);
+  });
+
+  test('is waited for longer where that is asked for, and not at all without retries', async () => {
+    expect(total((await run(away, { waitMs: 120_000 })).pauses)).toBeCloseTo(120_000);
+    expect(await run(away, { retries: 0 })).toMatchObject({ attempts: 1, outcome: 'router_unreachable' });
+  });
+
+  test('is told with the time that is left', async () => {
+    const told: unknown[] = [];
+    const onRetry: RetryOptions['onRetry'] = (_error, _delayMs, retry, leftMs) => told.push([retry, leftMs]);
+    await run(away.slice(0, 1), { onRetry });
+    expect(told).toEqual([[undefined, 60_000]]);
+  });
+
+  test('is final where asking again cannot help', async () => {
+    expect(await run([['router_unreachable', { retryable: false }]])).toMatchObject({ attempts: 1 });
+  });
+});
+
 test('an interruption ends the pause', async () => {
   const stop = new AbortController();
   const work = withRetries(() => Promise.reject(new RelayError('overloaded')), {

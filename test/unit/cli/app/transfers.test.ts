@@ -267,6 +267,19 @@ describe('request-stream', () => {
   });
 });
 
+test('a router that is away is waited for, which is said at once, and Ctrl-C ends it', async () => {
+  const signals = new EventEmitter();
+  await using relay = await serve((_, response) => {
+    response.writeHead(502).end('nobody there');
+    if (relay.seen.length === 2) signals.emit('SIGINT');
+  });
+  const { code, stderr } = await runApp(['request-stream', MAC, 'a'], { router: relay.url, signals });
+  expect(code).toBe(130);
+  expect(stderr).toContain('answered 502 Bad Gateway');
+  expect(stderr).toContain('waiting for the router for up to 1 min\n');
+  expect(stderr).toContain('Is the router running, and is --router (RELAY_ROUTER) its address?');
+});
+
 describe('request-sync --json', () => {
   test("prints the router's answer, or writes it to the file", async () => {
     await using relay = await serveDataset();
