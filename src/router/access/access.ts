@@ -2,23 +2,25 @@ import type { IncomingMessage } from 'node:http';
 import type { Logger } from '../../observability/logger.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { TokenRole } from '../../protocol/token.ts';
+import type { Exchange } from '../exchange.ts';
 import { readCredential } from './credential.ts';
 import { type AuthFailure, AuthFailures } from './failures.ts';
 import { Grant } from './grant.ts';
 import { requireLocal } from './local-only.ts';
-import { type TokenFault, TokenVerifier } from './token.ts';
+import { fingerprintOf, type TokenFault, TokenVerifier } from './token.ts';
 
 /**
  * What an endpoint is for, and so who may use it: `public` and `signed` (by its URL) everybody, `app` and `connector` those
- * roles, `listing` apps and monitors, `metrics` monitors.
+ * roles, `answer` connectors that answer a command, `listing` apps and monitors, `metrics` monitors.
  */
-export type Scope = 'public' | 'signed' | 'app' | 'listing' | 'metrics' | 'connector';
+export type Scope = 'public' | 'signed' | 'app' | 'listing' | 'metrics' | 'connector' | 'answer';
 
 const ROLES_OF: Readonly<Record<Exclude<Scope, 'public' | 'signed'>, readonly TokenRole[]>> = {
   app: ['app'],
   listing: ['app', 'monitor'],
   metrics: ['monitor'],
   connector: ['connector'],
+  answer: ['connector'],
 };
 
 export interface AccessOptions {
@@ -30,6 +32,8 @@ export interface AccessOptions {
   readonly originOf: (request: IncomingMessage) => string;
   /** The address of whoever made this request. */
   readonly addressOf: (request: IncomingMessage) => string;
+  /** What a token granted that opened a link by which something was asked, by the token's fingerprint. */
+  readonly findAsked: (fingerprint: string) => Grant | undefined;
   readonly countFailure: (reason: AuthFailure) => void;
   readonly logger: Logger;
 }
@@ -63,8 +67,20 @@ export class Access {
     if (token === null) return this.#refuse(request, 'malformed');
     const verdict = this.#verifier.verify(token);
     return verdict instanceof Promise
-      ? verdict.then((late) => this.#admit(request, scope, late))
-      : this.#admit(request, scope, verdict);
+      ? verdict.then((late) => this.#admit(request, scope, token, late))
+      : this.#admit(request, scope, token, verdict);
+  }
+
+  /**
+   * Lets a connector answer a command. One whose token was good when its link was asked may finish, whatever became of the
+   * token since.
+   * @throws {RelayError} forbidden when another connector was asked; unauthorized when the token is no longer good, and
+   * opened none of the links by which this was asked.
+   */
+  requireAsked(grant: Grant, { mac, askedBy }: Pick<Exchange, 'mac' | 'askedBy'>): void {
+    grant.requireMac(mac);
+    const { lapse, fingerprint } = grant;
+    if (lapse !== undefined && !askedBy.has(fingerprint as string)) throw new RelayError('unauthorized', WORDS[lapse]);
   }
 
   /** Whether what was granted still holds: its token has not expired, and its secret is still one of the router's. */
@@ -87,15 +103,21 @@ export class Access {
   #admit(
     request: IncomingMessage,
     scope: keyof typeof ROLES_OF,
+    token: string,
     verdict: Awaited<ReturnType<TokenVerifier['verify']>>,
   ): Grant | Promise<Grant> {
-    if (!verdict.ok) return this.#refuse(request, verdict.fault);
+    if (!verdict.ok) {
+      const { fault } = verdict;
+      const canLapse = scope === 'answer' && (fault === 'expired' || fault === 'signature');
+      const asked = canLapse ? this.#options.findAsked(fingerprintOf(token)) : undefined;
+      return asked?.lapsed(fault) ?? this.#refuse(request, fault);
+    }
     const { role } = verdict.claims;
     if (!ROLES_OF[scope].includes(role)) {
       const wanted = ROLES_OF[scope].join(' or ');
       throw new RelayError('forbidden', `the token is for the role ${role}, and this endpoint is for ${wanted}`);
     }
-    return Grant.of(verdict.claims, verdict.keyId);
+    return Grant.of(verdict.claims, verdict.keyId, verdict.fingerprint);
   }
 
   async #refuse(request: IncomingMessage, fault: TokenFault): Promise<never> {
