@@ -62,7 +62,7 @@ export async function runSession(
   work: (session: Session) => Promise<void>,
 ): Promise<void> {
   const { values: config, sources, warnings } = resolveConfig('app', flagsOf(args), io.surroundings);
-  const token = tokenSource({ text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] })?.();
+  const token = tokenSource({ text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] });
   const chooseProxy = createProxyChooser(readProxySettings(config.proxy, io.surroundings.env));
   const connections = openConnections(chooseProxy, createTrust(certificatesSource(config.ca)), config.stallTimeoutMs);
   const stop = new AbortController();
