@@ -5,7 +5,7 @@ import { resolveConfig } from '../config/resolve.ts';
 import type { ConnectorOptions } from '../connector/options.ts';
 import { createProxyChooser } from '../http/proxy/choose-proxy.ts';
 import { nameProxy } from '../http/proxy/proxy-error.ts';
-import { readCertificates } from './certificates.ts';
+import { certificatesSource } from './certificates.ts';
 import { tokenSource } from './credentials.ts';
 import { addOptions, flagsOf } from './flags.ts';
 import type { CommandContext } from './io.ts';
@@ -22,7 +22,6 @@ export function connectorCommand({ io, version, completing }: CommandContext): C
       }).example('$0 connector --router http://127.0.0.1:8080 --mac cc-28-aa-01-02-03 --data-dir ./data', ''),
     handler: async (args) => {
       const { values: config, sources, warnings } = resolveConfig('connector', flagsOf(args), io.surroundings);
-      const ca = readCertificates(config.ca);
       const chooseProxy = createProxyChooser(readProxySettings(config.proxy, io.surroundings.env));
       const { openLog } = await import('./log.ts');
       using log = openLog('connector', config);
@@ -30,6 +29,7 @@ export function connectorCommand({ io, version, completing }: CommandContext): C
       for (const warning of warnings) logger.warn(warning);
       const given = { text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] };
       const token = tokenSource(given, logger);
+      const ca = certificatesSource(config.ca, logger);
       const { Connector } = await import('../connector/connector.ts');
       const connector = new Connector({ ...toConnectorOptions(config), token, ca, chooseProxy, version, logger });
       const { mac, dataDir } = config;

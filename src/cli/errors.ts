@@ -18,6 +18,14 @@ export const HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
   internal: 'This is a defect of relay. RELAY_LOG_LEVEL=debug shows where it arose.',
 };
 
+function hintOf({ code, details }: RelayError): string | undefined {
+  // A token of the router is no use to a proxy.
+  if (code === 'unauthorized' && details.proxy !== undefined) return PROXY_HINT;
+  return HINTS[code];
+}
+
+const PROXY_HINT = "The proxy's user name and password go into its URL: http://USER:PASSWORD@HOST:PORT.";
+
 /** How an error is told. */
 interface ReportOptions {
   /** The subcommand, such as `router`, whose help a usage error points to. */
@@ -35,7 +43,7 @@ export function reportError(thrown: unknown, stderr: Writable, { command, debug 
   if (thrown instanceof Error && reported.has(thrown)) return error?.exitCode ?? EXIT.failed;
   const lines = [`relay: ${escapeLines(messageOf(thrown, error))}`];
   const hint =
-    error?.code === 'usage' ? `Try \`relay${command ? ` ${command}` : ''} --help\`.` : HINTS[error?.code ?? 'usage'];
+    error?.code === 'usage' ? `Try \`relay${command ? ` ${command}` : ''} --help\`.` : error && hintOf(error);
   if (hint) lines.push(hint);
   if (debug) lines.push(...stacksOf(thrown));
   stderr.write(`${lines.join('\n')}\n`);

@@ -17,8 +17,8 @@ export interface TransportOptions {
   readonly baseUrl: string | URL;
   /** Default: the platform's own. Node's ends a response that begins after five minutes; pass one without for longer waits. */
   readonly fetch?: Fetch | undefined;
-  /** Bearer token. It goes to `baseUrl` only, and no redirect is followed. */
-  readonly token?: string | undefined;
+  /** Bearer token, or what gives the one of now for each request. It goes to `baseUrl` only, and no redirect is followed. */
+  readonly token?: string | (() => string) | undefined;
   /** Value of `User-Agent`, where the platform lets it be set. */
   readonly userAgent?: string | undefined;
   /** The trace that the requests are a part of (W3C Trace Context); what is no `traceparent` is not sent. */
@@ -55,6 +55,7 @@ export class Transport {
   readonly stallTimeoutMs: number;
   readonly codings: string;
   readonly #headers: Readonly<Record<string, string>>;
+  readonly #token: string | (() => string) | undefined;
 
   /** @throws {RelayError} usage when the base URL is none, or the token would travel in the clear. */
   constructor({
@@ -80,8 +81,8 @@ export class Transport {
       );
     }
     this.fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
+    this.#token = token;
     this.#headers = {
-      ...(token !== undefined && { Authorization: `Bearer ${token}` }),
       ...(userAgent !== undefined && { 'User-Agent': userAgent }),
       ...(trace !== undefined && { [HEADER.traceparent]: trace }),
     };
@@ -108,12 +109,14 @@ export class Transport {
     const url = new URL(path, this.baseUrl);
     for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, `${value}`);
     const { fetch } = this;
+    const token = typeof this.#token === 'function' ? this.#token() : this.#token;
     try {
       return await fetch(url, {
         method,
         redirect: 'manual',
         headers: {
           ...this.#headers,
+          ...(token !== undefined && { Authorization: `Bearer ${token}` }),
           // But for whole datasets, nothing is worth it.
           'Accept-Encoding': 'identity',
           ...(json !== undefined && { 'Content-Type': 'application/json' }),

@@ -49,8 +49,8 @@ export interface ConnectorOptions {
   readonly token?: (() => string) | undefined;
   /** Lets the token travel over plain HTTP to other machines. Default false. */
   readonly allowHttp?: boolean | undefined;
-  /** Certificates of authorities trusted besides the usual ones and the system's, PEM. */
-  readonly ca?: string | undefined;
+  /** Certificates of authorities trusted besides the usual ones and the system's, PEM, as they are now. */
+  readonly ca?: (() => string) | undefined;
   /** The proxy by which the router or a store is reached. By default none. */
   readonly chooseProxy?: ChooseProxy | undefined;
   /** Whose rules for file names hold. Default that of this machine. */

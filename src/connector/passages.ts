@@ -7,8 +7,8 @@ const KIB = 1024;
 /** Lengths of bodies, in bytes: the first passes most proxies fast enough, the last passes all at their defaults. */
 const STEPS_BYTES = [8192 * KIB, 512 * KIB] as const;
 
-/** Shorter bodies are soon through also where they are held back. */
-export const HOLDABLE_BYTES = STEPS_BYTES[0];
+/** Bodies up to this length are not watched: there is no shorter way to send them. */
+export const HOLDABLE_BYTES = STEPS_BYTES[1];
 
 /** How long what was learnt counts, in ms: somebody may have changed the setting meanwhile. */
 const REMEMBERED_MS = 3_600_000;

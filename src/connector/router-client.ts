@@ -145,7 +145,8 @@ export class RouterClient {
   ): Promise<DataOutcome> {
     const cut = new AbortController();
     const tally = newTally();
-    const isHoldable = post.length > HOLDABLE_BYTES;
+    // Of several at once nobody could tell which one it is that arrives; they are short.
+    const isHoldable = post.isAlone !== false && post.length > HOLDABLE_BYTES;
     const watch = isHoldable ? this.#options.arrivals.watch(post.requestId, () => cut.abort()) : undefined;
     try {
       const reply = await send(this.#options.agents, {

@@ -117,6 +117,8 @@ export interface ErrorDetails {
   size?: number;
   /** The limit that was exceeded, in bytes. */
   limit?: number;
+  /** The proxy that refused, where the router never had a say. */
+  proxy?: string;
 }
 
 /** Whether `code` is one of relay's own. */

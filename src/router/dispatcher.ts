@@ -2,6 +2,7 @@ import { currentTrace } from '../observability/trace.ts';
 import type { Command } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Mac } from '../protocol/mac.ts';
+import type { Grant } from './access/grant.ts';
 import type { Logger } from '../observability/logger.ts';
 import { Exchange, type ExchangeOptions, type ExchangeOwner } from './exchange.ts';
 import type { Link } from './links/link.ts';
@@ -17,7 +18,7 @@ const RETRY_AFTER_S = 5;
 const ORPHAN_TIMEOUT_MS = 5000;
 
 /** What is remembered of an exchange that has ended; not what it held for its answer. */
-type EndedExchange = Pick<Exchange, 'mac' | 'receipts' | 'error'>;
+type EndedExchange = Pick<Exchange, 'mac' | 'receipts' | 'error' | 'askedBy'>;
 
 export interface DispatcherOptions {
   readonly registry: Registry;
@@ -107,6 +108,17 @@ export class Dispatcher implements RegistryListener {
     return this.#ended.get(id);
   }
 
+  /** What the token with this fingerprint granted, if it opened a link by which anything was asked that is remembered. */
+  findAsked(fingerprint: string): Grant | undefined {
+    for (const exchanges of [this.#live, this.#ended]) {
+      for (const { askedBy } of exchanges.values()) {
+        const grant = askedBy.get(fingerprint);
+        if (grant !== undefined) return grant;
+      }
+    }
+    return undefined;
+  }
+
   /** Fails all that is under way. */
   failAll(error: RelayError): void {
     for (const exchange of this.#live.values()) exchange.fail(error);
@@ -126,6 +138,7 @@ export class Dispatcher implements RegistryListener {
   linkUp(link: Link): void {
     // A copy: what is submitted meanwhile goes down the new link by itself.
     for (const exchange of Array.from(this.#byMac.get(link.hello.mac) ?? [])) {
+      exchange.noteLink(link);
       // What was said down the old link may be lost.
       if (exchange.arriving > 0) this.sayReceiving(exchange);
       if (exchange.state === 'waiting') this.#send(exchange, link);
@@ -271,7 +284,8 @@ export class Dispatcher implements RegistryListener {
     const sameMac = this.#byMac.get(exchange.mac);
     sameMac?.delete(exchange);
     if (sameMac?.size === 0) this.#byMac.delete(exchange.mac);
-    this.#ended.set(exchange.id, { mac: exchange.mac, receipts: exchange.receipts, error: exchange.error });
+    const { mac, receipts, error, askedBy } = exchange;
+    this.#ended.set(exchange.id, { mac, receipts, error, askedBy });
     if (this.#ended.size > MAX_ENDED) this.#ended.delete(this.#ended.keys().next().value as string);
     if (exchange.state === 'failed' && exchange.link !== undefined && !exchange.failedByConnector) {
       // By the link that there is now: the one that the command left by may be gone while its work goes on.

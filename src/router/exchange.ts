@@ -3,6 +3,7 @@ import type { Command, CommandName } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Mac } from '../protocol/mac.ts';
 import type { Traceparent } from '../protocol/trace-context.ts';
+import type { Grant } from './access/grant.ts';
 import type { Link } from './links/link.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -62,6 +63,8 @@ export class Exchange {
   state: ExchangeState = 'waiting';
   /** The link that the command left by. */
   link: Link | undefined;
+  /** What the tokens granted that opened the links of its connector since it was asked, by their fingerprints. */
+  readonly askedBy = new Map<string, Grant>();
   /** Bodies of the connector's that are arriving. */
   arriving = 0;
   /** The first reply to each kind of POST, for when it is sent again. */
@@ -119,12 +122,18 @@ export class Exchange {
   /** The command was written to `link`. */
   markSent(link: Link): void {
     this.link = link;
+    this.noteLink(link);
     this.state = 'sent';
     const ms = this.options.beginTimeoutMs(link);
     this.setDeadline(
       ms,
       () => new RelayError('request_timeout', `the connector did not begin to answer within ${seconds(ms)} s`),
     );
+  }
+
+  /** Its connector has this link, and so may answer with what opened it. */
+  noteLink({ hello: { grant } }: Link): void {
+    if (grant.fingerprint !== undefined) this.askedBy.set(grant.fingerprint, grant);
   }
 
   /** A sign that the connector is at it: the clock begins anew. */

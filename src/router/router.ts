@@ -9,7 +9,7 @@ import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { createRequestId } from '../protocol/request-id.ts';
 import { parseTraceparent, traceIdOf } from '../protocol/trace-context.ts';
-import { Access } from './access/access.ts';
+import { Access, type Scope } from './access/access.ts';
 import type { Grant } from './access/grant.ts';
 import { BaseUrl } from './base-url.ts';
 import { ForwardingReader } from './forwarding.ts';
@@ -122,6 +122,7 @@ export class Router {
         allowNoAuth: options.allowNoAuth,
         originOf: (request) => URL.parse(baseUrl.of(request))?.origin ?? '',
         addressOf,
+        findAsked: (fingerprint) => dispatcher.findAsked(fingerprint),
         countFailure: (reason) => metrics.countAuthFailure(reason),
         logger,
       }),
@@ -274,7 +275,7 @@ export class Router {
       response.setHeader(HEADER.requestId, id);
       const match = this.#routes.find(request.method ?? 'GET', path);
       // A connector's POST belongs to the request that it answers, which its body names.
-      const isConnector = match.kind === 'route' && match.route.scope === 'connector';
+      const isConnector = match.kind === 'route' && isConnectorScope(match.route.scope);
       if (isConnector) response.removeHeader(HEADER.requestId);
       // Apps, and the proxies before them, open their next connection to a router that stays. A connector's next POST belongs here.
       else if (!state.ready) response.shouldKeepAlive = false;
@@ -370,8 +371,10 @@ function sideOf({ scope, isLink }: Route): RequestSide | undefined {
   if (isLink) return undefined;
   // Whoever watches the router sees it also when it is full.
   if (scope === 'public' || scope === 'metrics') return undefined;
-  return scope === 'connector' ? 'connector' : 'app';
+  return isConnectorScope(scope) ? 'connector' : 'app';
 }
+
+const isConnectorScope = (scope: Scope): boolean => scope === 'connector' || scope === 'answer';
 
 function openStateDir(directory: string): void {
   try {

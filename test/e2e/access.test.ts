@@ -1,4 +1,5 @@
-import { chmod, rename, writeFile } from 'node:fs/promises';
+import { chmod, rename, truncate, writeFile } from 'node:fs/promises';
+import http from 'node:http';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { once } from 'node:events';
@@ -134,6 +135,33 @@ describe.each(LINKS)('with tokens, over %s', (transport) => {
     const env = { RELAY_TOKEN: await site.token(APP) };
     expect(await stream(router.url, env)).toMatchObject({ code: 0 });
   });
+});
+
+test.each(LINKS)('a transfer that its token does not outlive is finished, over %s', async (transport) => {
+  await using site = await makeSite();
+  // More than what routers, connectors and sockets hold between them.
+  const size = 64 * 1024 * 1024;
+  await truncate(join(site.path, 'a.csv'), size);
+  await using router = await startRouterProcess(['--secret-file', site.secretFile]);
+  const file = await site.tokenFile('connector-token', [...CONNECTOR, '--expires', '6s']);
+  await using _ = await startConnectorProcess(router.url, NODE, site.path, [
+    '--transport',
+    transport,
+    '--token-file',
+    file,
+  ]);
+  const request = http.request(`${router.url}/datasets/request-stream`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${await site.token(APP)}` },
+  });
+  request.end(JSON.stringify({ mac: NODE, dataset: 'a.csv' }));
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+  // An app that does not read until the token is over.
+  await router.logged(({ msg, reason }) => msg === 'connector offline' && reason === 'the token has expired');
+  let received = 0;
+  for await (const piece of response) received += (piece as Buffer).length;
+  expect(received).toBe(size);
+  await router.logged(({ msg, code }) => msg === 'request done' && code === 'ok');
 });
 
 describe('a secret', () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Certificates, makeCertificates } from '../support/authority.ts';
-import { RoleProcess, run, runRelay, startRouterProcess } from '../support/processes.ts';
+import { RoleProcess, run, runRelay, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
 const NODE = 'cc-28-aa-01-02-03';
@@ -65,4 +65,25 @@ test('--ca adds to them, and whoever is in neither is not trusted', async () => 
   const { code, stderr } = await list(own.url, env);
   expect([code, stderr]).toEqual([8, expect.stringMatching(/certificate/)]);
   expect((await list(system.url, {})).code).toBe(8);
+});
+
+test('authority and certificate are changed without a restart of router or connector', async () => {
+  await using directory = await makeTempDir();
+  const files = await makeCertificates(directory.path, 'IP:127.0.0.1');
+  const next = await makeCertificates(directory.path, 'IP:127.0.0.1', 'next-');
+  await using router = await startRouterProcess(['--tls-cert', files.cert, '--tls-key', files.key]);
+  const ca = join(directory.path, 'trusted.pem');
+  await copyFile(files.ca, ca);
+  await using connector = await startConnectorProcess(router.url, NODE, dataDir, ['--ca', ca]);
+  await copyFile(next.ca, ca);
+  await copyFile(next.cert, files.cert);
+  await copyFile(next.key, files.key);
+  // The router looks when somebody comes.
+  while (!router.log.some(({ msg }) => msg === 'serving a new certificate')) await list(router.url, {}, ['--ca', ca]);
+  // The link stands since before; what carries the data is new.
+  const args = ['app', 'request-stream', '--router', router.url, '--ca', ca, '--retry', '0', NODE, 'a.csv'];
+  const { code, stderr } = await runRelay(args);
+  expect([code, stderr]).toEqual([0, '']);
+  expect(connector.log.filter(({ msg }) => msg === 'connected to router')).toHaveLength(1);
+  await connector.logged(({ msg, file }) => msg === 'a changed file was read again' && file === ca);
 });

@@ -1,3 +1,4 @@
+import type { SecureContext } from 'node:tls';
 import { Agent, buildConnector, type Dispatcher, fetch as undiciFetch } from 'undici';
 import type { ChooseProxy } from '../../http/proxy/choose-proxy.ts';
 import { toProxyRefusal } from '../../http/proxy/proxy-error.ts';
@@ -45,10 +46,15 @@ export function openConnections(chooseProxy: ChooseProxy, trust: Trust, stallMs:
 /** Connects straight, and reads the authorities only when TLS is needed. */
 function createConnector(trust: Trust): buildConnector.connector {
   const connectPlain = buildConnector({});
-  let connectSecure: buildConnector.connector | undefined;
+  let secure: { readonly context: SecureContext; readonly connect: buildConnector.connector } | undefined;
   return (options, callback) => {
-    if (options.protocol === 'https:') connectSecure ??= buildConnector({ secureContext: trust() });
-    (options.protocol === 'https:' ? connectSecure : connectPlain)?.(options, callback);
+    if (options.protocol !== 'https:') {
+      connectPlain(options, callback);
+      return;
+    }
+    const context = trust();
+    if (secure?.context !== context) secure = { context, connect: buildConnector({ secureContext: context }) };
+    secure.connect(options, callback);
   };
 }
 

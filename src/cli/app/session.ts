@@ -5,7 +5,7 @@ import { createProxyChooser } from '../../http/proxy/choose-proxy.ts';
 import { createTrust } from '../../http/trust.ts';
 import { type Fetch, RelayClient, RelayError, type RetryOptions, withRetries } from '../../index.ts';
 import { parseTraceparent } from '../../protocol/trace-context.ts';
-import { readCertificates } from '../certificates.ts';
+import { certificatesSource } from '../certificates.ts';
 import { tokenSource } from '../credentials.ts';
 import { flagsOf } from '../flags.ts';
 import type { CommandContext, Io } from '../io.ts';
@@ -62,11 +62,10 @@ export async function runSession(
   work: (session: Session) => Promise<void>,
 ): Promise<void> {
   const { values: config, sources, warnings } = resolveConfig('app', flagsOf(args), io.surroundings);
-  const ca = readCertificates(config.ca);
-  const token = tokenSource({ text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] })?.();
+  const token = tokenSource({ text: config.token, file: config.tokenFile, fileSource: sources['tokenFile'] });
   const chooseProxy = createProxyChooser(readProxySettings(config.proxy, io.surroundings.env));
   const proxy = chooseProxy(config.router);
-  const connections = openConnections(chooseProxy, createTrust(ca), config.stallTimeoutMs);
+  const connections = openConnections(chooseProxy, createTrust(certificatesSource(config.ca)), config.stallTimeoutMs);
   const stop = new AbortController();
   const twice = Promise.withResolvers<never>();
   const onSignal = (): void => {

@@ -32,7 +32,7 @@ export const ACCESS_OPTIONS = {
     kind: 'path',
     group: 'Access',
     placeholder: 'FILE',
-    summary: 'File that holds the token, in place of RELAY_TOKEN; a connector reads it again when it changes',
+    summary: 'File that holds the token, in place of RELAY_TOKEN; read again when it changes',
   },
   'allow-http': {
     roles: ['connector', 'app'],

@@ -26,12 +26,12 @@ const WORDS: Readonly<Record<string, string>> = {
  */
 export function toConnectError(error: Error, host: string, wasConnected: boolean): LinkError {
   if (error instanceof LinkError) return error;
-  // A proxy that refuses one kind of link may let the other pass: it opens tunnels to some ports only.
   if (error instanceof RelayError) {
-    const isRefusal = error.code === 'unauthorized' || error.code === 'forbidden';
-    return isRefusal
-      ? new LinkError('transport', error.message, { code: error.code, cause: error })
-      : new LinkError('unreachable', error.message, { cause: error });
+    // A proxy that refuses one kind of link may let the other pass: it opens tunnels to some ports only. Its code is not the
+    // router's, and says nothing about the token.
+    return new LinkError(error.details.proxy === undefined ? 'unreachable' : 'transport', error.message, {
+      cause: error,
+    });
   }
   const { code } = error as NodeJS.ErrnoException;
   // With several addresses Node gives one error for all, whose own message is empty.

@@ -25,7 +25,7 @@ export async function readRefusal(
   }
   if (proxy !== undefined && status === 407) {
     const cause = toProxyRefusal(proxy, status, 'the router');
-    return new LinkError('transport', cause.message, { status, code: cause.code, cause });
+    return new LinkError('transport', cause.message, { status, cause });
   }
   const way = proxy === undefined ? '' : `; the request went through the proxy ${nameProxy(proxy)}`;
   return new LinkError('transport', `${explain(response, status, wanted)}${way}`, { status });

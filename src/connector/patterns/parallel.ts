@@ -23,7 +23,7 @@ interface ParallelOptions extends ChunksOptions {
   readonly roundTripMs: number;
 }
 
-/** What came of it: all is sent, or something on the way does not let such bodies through. */
+/** What came of it: all is sent, or something on the way does not even let the shortest bodies through. */
 type ParallelOutcome = { readonly kind: 'sent' } | { readonly kind: 'blocked'; readonly obstacle: Obstacle };
 
 /** Whether sending side by side is worth it. */
@@ -50,6 +50,7 @@ class ParallelSending {
   readonly #context: RequestContext;
   readonly #width: Width;
   readonly #lanes = new Set<Promise<void>>();
+  readonly #url: URL;
   #next: number;
   #windowEnd: number;
   #obstacle: Obstacle | undefined;
@@ -60,12 +61,18 @@ class ParallelSending {
     this.#context = context;
     this.#next = options.start;
     this.#windowEnd = options.windowEnd;
+    this.#url = context.router.url('datasets/stream/chunk');
     this.#width = new Width({
       most: context.maxParallel,
-      chunkBytes: CHUNK_BYTES,
+      chunkBytes: this.#chunkBytes,
       roundTripMs: options.roundTripMs,
       now: context.clock.now(),
     });
+  }
+
+  /** How long a chunk may be, as far as is known of the way by now. */
+  get #chunkBytes(): number {
+    return Math.min(CHUNK_BYTES, this.#context.passages.limit(this.#url));
   }
 
   async run(): Promise<ParallelOutcome> {
@@ -88,7 +95,7 @@ class ParallelSending {
     const { end } = this.#options;
     while (this.#lanes.size < this.#width.value && this.#next < end && this.#next < this.#windowEnd) {
       const start = this.#next;
-      this.#next = Math.min(end, start + CHUNK_BYTES);
+      this.#next = Math.min(end, start + this.#chunkBytes);
       const lane = this.#send(start, this.#next).finally(() => this.#lanes.delete(lane));
       // A failure surfaces in the race; one that comes later, when that has ended, must not count as unhandled.
       lane.catch(() => {});
@@ -96,29 +103,32 @@ class ParallelSending {
     }
   }
 
-  /** Sends one chunk until it is taken in. */
+  /** Sends one chunk until it is taken in, in shorter ones where something on the way refuses its length. */
   async #send(start: number, end: number): Promise<void> {
-    const { clock, signal, passages, router } = this.#context;
+    const { clock, signal, passages } = this.#context;
     const patience = new Patience(clock);
-    for (;;) {
-      const chunk = { start, end, encoding: this.#options.plan?.besides, isAlone: false };
+    for (let position = start; ; ) {
+      const chunkEnd = Math.min(end, position + this.#chunkBytes);
+      const chunk = { start: position, end: chunkEnd, encoding: this.#options.plan?.besides, isAlone: false };
       const outcome = await postChunk(this.#options, chunk, this.#context).catch(async (error: unknown) => {
         await patience.wait(error, signal);
         return undefined;
       });
       if (outcome?.kind === 'unmeasured') {
-        passages.refuseUnmeasured(router.url('datasets/stream/chunk'));
+        passages.refuseUnmeasured(this.#url);
         continue;
       }
       if (outcome?.kind === 'blocked') {
+        if (passages.narrow(this.#url, chunkEnd - position, outcome.obstacle) !== undefined) continue;
         this.#obstacle ??= outcome.obstacle;
         return;
       }
       if (outcome !== undefined) {
         this.#windowEnd = Math.max(this.#windowEnd, outcome.receipt.window_end ?? 0);
-        this.#width.note(end - start, clock.now());
+        this.#width.note(chunkEnd - position, clock.now());
         this.#sentBytes += outcome.sentBytes;
-        return;
+        position = chunkEnd;
+        if (position >= end) return;
       }
     }
   }

@@ -12,12 +12,15 @@ export function toProxyRefusal(proxy: URL, status: number, target: string): Rela
   // Some proxies answer wrong credentials with 401, as a server would.
   if (status === 407 || status === 401) {
     const what = proxy.username === '' ? 'and none are configured' : 'and does not take those that are configured';
-    return new RelayError('unauthorized', `the proxy ${name} asks for credentials, ${what} (HTTP ${status})`);
+    const text = `the proxy ${name} asks for credentials, ${what} (HTTP ${status})`;
+    return new RelayError('unauthorized', text, { details: { proxy: name } });
   }
   const mayPass = status >= 500 || status === 408 || status === 429;
   return mayPass
     ? new RelayError('router_unreachable', `the proxy ${name} did not get through to ${target} (HTTP ${status})`)
-    : new RelayError('forbidden', `the proxy ${name} allows no connection to ${target} (HTTP ${status})`);
+    : new RelayError('forbidden', `the proxy ${name} allows no connection to ${target} (HTTP ${status})`, {
+        details: { proxy: name },
+      });
 }
 
 /** A proxy that is not there. */

@@ -2,18 +2,19 @@ import type { IncomingMessage } from 'node:http';
 import type { Logger } from '../../observability/logger.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { TokenRole } from '../../protocol/token.ts';
+import type { Exchange } from '../exchange.ts';
 import { readCredential } from './credential.ts';
 import { type AuthFailure, AuthFailures } from './failures.ts';
 import { Grant } from './grant.ts';
 import { requireLocal } from './local-only.ts';
 import { requireOwnSite } from './own-site.ts';
-import { type TokenFault, TokenVerifier, type Verdict } from './token.ts';
+import { fingerprintOf, type TokenFault, TokenVerifier, type Verdict } from './token.ts';
 
 /**
  * What an endpoint is for, and so who may use it: `public` and `signed` (by its URL) everybody, `app` and `connector` those
- * roles, `listing` apps and monitors, `metrics` monitors.
+ * roles, `answer` connectors that answer a command, `listing` apps and monitors, `metrics` monitors.
  */
-export type Scope = 'public' | 'signed' | 'app' | 'listing' | 'metrics' | 'connector';
+export type Scope = 'public' | 'signed' | 'app' | 'listing' | 'metrics' | 'connector' | 'answer';
 
 /** What is for holders of a token. */
 type GuardedScope = Exclude<Scope, 'public' | 'signed'>;
@@ -23,6 +24,7 @@ const ROLES_OF: Readonly<Record<GuardedScope, readonly TokenRole[]>> = {
   listing: ['app', 'monitor'],
   metrics: ['monitor'],
   connector: ['connector'],
+  answer: ['connector'],
 };
 
 export interface AccessOptions {
@@ -34,6 +36,8 @@ export interface AccessOptions {
   readonly originOf: (request: IncomingMessage) => string;
   /** The address of whoever made this request. */
   readonly addressOf: (request: IncomingMessage) => string;
+  /** What a token granted that opened a link by which something was asked, by the token's fingerprint. */
+  readonly findAsked: (fingerprint: string) => Grant | undefined;
   readonly countFailure: (reason: AuthFailure) => void;
   readonly logger: Logger;
 }
@@ -69,7 +73,21 @@ export class Access {
     const verifier = this.#verifier;
     const known = token === null ? MALFORMED : verifier.recall(token);
     if (known?.ok) return admit(scope, known);
-    return this.#vet(request, scope, () => known ?? verifier.check(token as string));
+    const check = (): Verdict | Promise<Verdict> => known ?? verifier.check(token as string);
+    const asked = scope === 'answer' && token !== null ? this.#options.findAsked(fingerprintOf(token)) : undefined;
+    return asked === undefined ? this.#vet(request, scope, check) : admitAsked(asked, scope, check);
+  }
+
+  /**
+   * Lets a connector answer a command. One whose token was good when its link was asked may finish, whatever became of the
+   * token since.
+   * @throws {RelayError} forbidden when another connector was asked; unauthorized when the token is no longer good, and
+   * opened none of the links by which this was asked.
+   */
+  requireAsked(grant: Grant, { mac, askedBy }: Pick<Exchange, 'mac' | 'askedBy'>): void {
+    grant.requireMac(mac);
+    const { lapse, fingerprint } = grant;
+    if (lapse !== undefined && !askedBy.has(fingerprint as string)) throw new RelayError('unauthorized', WORDS[lapse]);
   }
 
   /** Whether what was granted still holds: its token has not expired, and its secret is still one of the router's. */
@@ -105,13 +123,19 @@ export class Access {
   }
 }
 
-function admit(scope: GuardedScope, { claims, keyId }: Verdict & { ok: true }): Grant {
+function admit(scope: GuardedScope, { claims, keyId, fingerprint }: Verdict & { ok: true }): Grant {
   const { role } = claims;
   if (!ROLES_OF[scope].includes(role)) {
     const wanted = ROLES_OF[scope].join(' or ');
     throw new RelayError('forbidden', `the token is for the role ${role}, and this endpoint is for ${wanted}`);
   }
-  return Grant.of(claims, keyId);
+  return Grant.of(claims, keyId, fingerprint);
+}
+
+/** Admits a token that opened a link by which something was asked. It was good once, so it is no guess. */
+async function admitAsked(asked: Grant, scope: GuardedScope, check: () => Verdict | Promise<Verdict>): Promise<Grant> {
+  const verdict = await check();
+  return verdict.ok ? admit(scope, verdict) : asked.lapsed(verdict.fault);
 }
 
 const MALFORMED: Verdict = { ok: false, fault: 'malformed' };

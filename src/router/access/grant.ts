@@ -3,28 +3,40 @@ import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Mac } from '../../protocol/mac.ts';
 import { ANY_MAC, type TokenClaims, type TokenRole } from '../../protocol/token.ts';
+import type { TokenFault } from './token.ts';
 
 /** What whoever made a request may do: what the token says, or everything where the router asks for none. */
 export class Grant {
   /** Everything: the router asks for no tokens, and whoever reaches it is trusted. */
-  static readonly everything = new Grant(undefined, undefined);
+  static readonly everything = new Grant();
 
   readonly #claims: TokenClaims | undefined;
   readonly #matches: ((name: string) => boolean) | undefined;
   /** Which secret verified the token. */
   readonly keyId: string | undefined;
+  /** Tells the token from others. */
+  readonly fingerprint: string | undefined;
+  /** Why the token is no longer good: then it only answers what was asked by a link that it opened. */
+  readonly lapse: TokenFault | undefined;
 
-  private constructor(claims: TokenClaims | undefined, keyId: string | undefined) {
+  private constructor(claims?: TokenClaims, keyId?: string, fingerprint?: string, lapse?: TokenFault) {
     this.#claims = claims;
     this.keyId = keyId;
+    this.fingerprint = fingerprint;
+    this.lapse = lapse;
     // An app reads datasets, so its token must say which; a monitor's may narrow the names that it sees.
     const globs = claims?.datasets ?? (claims?.role === 'app' ? [] : undefined);
     this.#matches = globs && compileGlobs(globs);
   }
 
   /** What a verified token grants. */
-  static of(claims: TokenClaims, keyId: string): Grant {
-    return new Grant(claims, keyId);
+  static of(claims: TokenClaims, keyId: string, fingerprint?: string): Grant {
+    return new Grant(claims, keyId, fingerprint);
+  }
+
+  /** What is left of it now that its token is no longer good. */
+  lapsed(fault: TokenFault): Grant {
+    return new Grant(this.#claims, this.keyId, this.fingerprint, fault);
   }
 
   /** What the token's holder is; undefined where there are no tokens. */

@@ -15,10 +15,15 @@ const MAX_REMEMBERED = 10_000;
 /** Why a token is not taken. */
 export type TokenFault = 'malformed' | 'signature' | 'expired' | 'not_yet_valid';
 
+/** A token that is good, and which secret verified it. */
+interface GoodToken {
+  readonly claims: TokenClaims;
+  readonly keyId: string;
+  readonly fingerprint: string;
+}
+
 /** A token that was looked at. */
-export type Verdict =
-  | { readonly ok: true; readonly claims: TokenClaims; readonly keyId: string }
-  | { readonly ok: false; readonly fault: TokenFault };
+export type Verdict = ({ readonly ok: true } & GoodToken) | { readonly ok: false; readonly fault: TokenFault };
 
 /** Makes a token (RFC 7519), signed with `secret`. `iat` and `jti` are added. */
 export async function signToken(
@@ -37,7 +42,7 @@ export async function signToken(
 /** Tells good tokens from others, by the secrets that there are at the moment. */
 export class TokenVerifier {
   readonly #readSecrets: () => readonly string[];
-  readonly #remembered = new Map<string, { claims: TokenClaims; keyId: string }>();
+  readonly #remembered = new Map<string, GoodToken>();
   #secrets: readonly string[] = [];
   #keys = new Map<string, Uint8Array>();
 
@@ -75,8 +80,9 @@ export class TokenVerifier {
         const { payload } = await jwtVerify(token, key, { algorithms: [ALGORITHM] });
         const claims = decodeValue(tokenClaims, payload);
         if (!claims.ok) return { ok: false, fault: 'malformed' };
-        this.#remember(token, { claims: claims.value, keyId });
-        return { ok: true, claims: claims.value, keyId };
+        const good = { claims: claims.value, keyId, fingerprint: fingerprintOf(token) };
+        this.#remember(token, good);
+        return { ok: true, ...good };
       } catch (error) {
         fault = faultOf(error);
         // Only another key can make a wrong signature right.
@@ -86,7 +92,7 @@ export class TokenVerifier {
     return { ok: false, fault };
   }
 
-  #remember(token: string, known: { claims: TokenClaims; keyId: string }): void {
+  #remember(token: string, known: GoodToken): void {
     // The secrets may have changed while the signature was computed.
     if (!this.#keys.has(known.keyId)) return;
     if (this.#remembered.size >= MAX_REMEMBERED)
@@ -102,6 +108,9 @@ export class TokenVerifier {
     this.#remembered.clear();
   }
 }
+
+/** Tells tokens apart without keeping them. */
+export const fingerprintOf = (token: string): string => createHash('sha256').update(token).digest('base64url');
 
 /** Tells secrets apart without showing them. */
 const idOf = (secret: string): string =>

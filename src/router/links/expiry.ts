@@ -1,5 +1,6 @@
 import type { Logger } from '../../observability/logger.ts';
 import { CLOSE } from '../../protocol/close-codes.ts';
+import type { Mac } from '../../protocol/mac.ts';
 import type { Grant } from '../access/grant.ts';
 import type { Link } from './link.ts';
 
@@ -20,7 +21,8 @@ interface LinkExpiryOptions {
 export class LinkExpiry {
   readonly #options: LinkExpiryOptions;
   readonly #timer: NodeJS.Timeout;
-  readonly #warnedAt = new WeakMap<Link, number>();
+  /** When each connector was warned of, in the last day: it may come by many links meanwhile. */
+  readonly #warnedAt = new Map<Mac, number>();
 
   constructor(options: LinkExpiryOptions) {
     this.#options = options;
@@ -33,6 +35,7 @@ export class LinkExpiry {
 
   #look(): void {
     const now = Date.now();
+    for (const [mac, at] of this.#warnedAt) if (now - at >= WARN_EVERY_MS) this.#warnedAt.delete(mac);
     for (const link of this.#options.links()) {
       const { grant, mac } = link.hello;
       if (!this.#options.stillHolds(grant)) {
@@ -42,8 +45,8 @@ export class LinkExpiry {
           isExpired ? 'the token has expired' : 'the secret of the token is no longer valid',
         );
       } else if (grant.expiresAt !== undefined && grant.expiresAt - now < WARN_BEFORE_MS) {
-        if (now - (this.#warnedAt.get(link) ?? 0) < WARN_EVERY_MS) continue;
-        this.#warnedAt.set(link, now);
+        if (this.#warnedAt.has(mac)) continue;
+        this.#warnedAt.set(mac, now);
         const expiresAt = new Date(grant.expiresAt).toISOString();
         this.#options.logger.warn({ mac, token_expires_at: expiresAt }, "a connector's token expires soon");
       }

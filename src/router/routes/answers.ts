@@ -32,7 +32,7 @@ import type { Call, Route } from './route.ts';
 const route = (path: string, handle: (context: Context, call: Call) => Promise<void>): Route => ({
   method: 'POST',
   path,
-  scope: 'connector',
+  scope: 'answer',
   handle,
 });
 
@@ -133,7 +133,7 @@ async function answerOnce(
   take: (exchange: Exchange) => Promise<number | undefined>,
 ): Promise<void> {
   const ended = context.dispatcher.findEnded(id);
-  if (ended !== undefined) call.grant.requireMac(ended.mac);
+  if (ended !== undefined) context.access.requireAsked(call.grant, ended);
   const earlier = ended?.receipts.get(kind);
   if (earlier !== undefined) {
     await passOver(context, call.request);
@@ -167,11 +167,11 @@ async function passOver(context: Context, request: IncomingMessage): Promise<voi
 
 /**
  * The exchange that a POST is for.
- * @throws {RelayError} request_gone when there is none; forbidden when another connector was asked.
+ * @throws {RelayError} request_gone when there is none; forbidden, unauthorized when this connector was not asked.
  */
 function findFor(context: Context, { grant }: Call, id: string): Exchange {
   const exchange = context.dispatcher.find(id);
-  grant.requireMac(exchange.mac);
+  context.access.requireAsked(grant, exchange);
   return exchange;
 }
 

@@ -117,6 +117,16 @@ describe.each(['request-sync', 'request-stream'] as const)('%s behind a proxy', 
     expect(way.proxy.list('passed').map(({ length }) => length)).toEqual(expect.arrayContaining([0, 8 * MIB]));
   });
 
+  test.each([
+    ['small.bin', SMALL, [SMALL.length]],
+    ['big.bin', CONTENT, [CONTENT.length, 8 * MIB]],
+  ])('that keeps bodies above 1 MiB to itself: %s goes in the shortest ones', async (name, content, swallowed) => {
+    await using way = await Way.through({ swallowAbove: MIB });
+    expect(sha256(await way.fetch(pattern, name))).toBe(sha256(content));
+    expect(way.proxy.list('swallowed').map(({ length }) => length)).toEqual(swallowed);
+    expect(Math.max(...way.proxy.list('passed').map(({ length }) => length))).toBe(512 * KIB);
+  });
+
   test('that fails for a moment: a chunk is sent again', async () => {
     await using way = await Way.through({ refuseAbove: MIB, failOnceBelow: MIB });
     expect(sha256(await way.fetch(pattern, 'small.bin'))).toBe(sha256(SMALL));

@@ -8,9 +8,11 @@ import type { Transport } from '../../../src/connector/options.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { Mac } from '../../../src/protocol/mac.ts';
 import { FarLine } from '../../support/far-line.ts';
+import { ObstructingProxy } from '../../support/obstructing-proxy.ts';
 import { ask, call } from '../../support/plain-app.ts';
 import { MAC, PlainConnector } from '../../support/plain-connector.ts';
 import { makeTempDir, startRouter } from '../../support/router.ts';
+import { RunningConnector } from '../../unit/connector/support-connector.ts';
 
 const MIB = 1024 * 1024;
 
@@ -57,6 +59,39 @@ test('a part comes so too', async () => {
   expect(answer.status).toBe(206);
   expect(answer.bytes.equals(site.bytes.subarray(from))).toBe(true);
   expect(site.line.mostBusy).toBeGreaterThan(2);
+});
+
+test('behind a proxy that takes bodies of 1 MiB it comes so in shorter chunks, and the next one without a refusal', async () => {
+  await using router = await startRouter();
+  await using proxy = await ObstructingProxy.to(router.url, { refuseAbove: MIB });
+  await using line = await FarLine.to(proxy.url.href, 25);
+  await using data = await makeTempDir();
+  const bytes = randomBytes(12 * MIB + 12_345);
+  await writeFile(join(data.path, 'a.csv'), bytes);
+  const way = { routerUrl: new URL(line.url), dataDir: data.path, transport: 'sse' } as const;
+  await using _ = await RunningConnector.online(way);
+  const first = await ask(router.url, '/datasets/request-stream').answer;
+  expect(first.bytes.equals(bytes)).toBe(true);
+  const refused = proxy.list('refused').length;
+  expect(refused).toBeGreaterThan(0);
+  line.mostBusy = 0;
+  const second = await ask(router.url, '/datasets/request-stream').answer;
+  expect(second.bytes.equals(bytes)).toBe(true);
+  expect(proxy.list('refused')).toHaveLength(refused);
+  expect(line.mostBusy).toBeGreaterThan(2);
+  expect(Math.max(...proxy.list('passed').map(({ length }) => length))).toBe(MIB / 2);
+});
+
+test('where not even the shortest gets through, the failure says which setting to change', async () => {
+  await using router = await startRouter();
+  await using proxy = await ObstructingProxy.to(router.url, { refuseAbove: MIB / 8 });
+  await using line = await FarLine.to(proxy.url.href, 25);
+  await using data = await makeTempDir();
+  await writeFile(join(data.path, 'a.csv'), randomBytes(5 * MIB));
+  const way = { routerUrl: new URL(line.url), dataDir: data.path, transport: 'sse' } as const;
+  await using _ = await RunningConnector.online(way);
+  const { status, bytes } = await ask(router.url, '/datasets/request-stream').answer;
+  expect([status, bytes.toString()]).toEqual([502, expect.stringContaining('client_max_body_size')]);
 });
 
 test('nearby, and where that is turned off, one connection is enough', async () => {

@@ -316,6 +316,60 @@ describe("a connector's token", () => {
     expect(Date.now()).toBeGreaterThanOrEqual(exp * 1000);
   });
 
+  test.each(['expires', 'loses its secret'])(
+    'that %s still answers what its link was asked, and nothing else',
+    async (how) => {
+      const next = `${SECRET}, the next one`;
+      let secrets: readonly string[] = [next, SECRET];
+      await using own = await startRouter({ secrets: () => secrets, reconnectWaitMs: 10_000 });
+      const claims: TokenClaims = { role: 'connector', macs: [MAC as Mac] };
+      const exp = how === 'expires' ? Math.floor(Date.now() / 1000) + 3 : undefined;
+      const capabilities = 'binary,offset';
+      await using connector = await PlainConnector.connect(own.url, {
+        capabilities,
+        token: await signToken({ ...claims, exp }, SECRET),
+      });
+      // As good as that one, but no link was ever opened with it.
+      const unused = bearer(await signToken({ ...claims, exp }, SECRET));
+      const asApp = bearer(await signToken({ role: 'app', macs: ['*'], datasets: ['**'] }, next));
+      const streamed = ask(own.url, '/datasets/request-stream', ASK, asApp);
+      const { request_id } = await connector.next();
+      const offloaded = ask(own.url, '/datasets/request-offload', ASK, asApp);
+      const offload = await connector.next();
+      await connector.post('/datasets/stream/init', { request_id, total_size: 4, etag: '"1"' });
+      const { request, reply } = connector.begin('/datasets/stream/chunk', request_id, { 'Relay-Offset': '0' });
+      request.write('m');
+      await streamed.response;
+      if (how === 'loses its secret') secrets = [next];
+      const [code] = (await once(connector.socket, 'close')) as [number];
+      expect(code).toBe(4001);
+
+      const complete = { request_id, total_size: 4 };
+      expect((await ask(own.url, '/datasets/stream/complete', complete, unused).answer).status).toBe(401);
+      expect((await connector.post(`/connectors/${MAC}/heartbeat`, {})).status).toBe(401);
+      request.end('i');
+      expect((await reply).status).toBe(200);
+      const rest = await connector.postBytes('/datasets/stream/chunk', request_id, 'ne', { 'Relay-Offset': '2' });
+      expect(rest).toMatchObject({ status: 200, body: { next_offset: 4 } });
+      const done = await connector.post('/datasets/stream/complete', complete);
+      expect(done.status).toBe(200);
+      expect((await streamed.answer).bytes.toString()).toBe('mine');
+      const failure = { request_id: offload.request_id, error: { code: 'dataset_not_found', message: 'gone' } };
+      expect((await connector.post('/datasets/result', failure)).status).toBe(200);
+      expect((await offloaded.answer).status).toBe(404);
+      // Sent again, it gets its first reply; a chunk for what is over hears that it is.
+      expect(await connector.post('/datasets/stream/complete', complete)).toEqual(done);
+      expect((await connector.postBytes('/datasets/stream/chunk', request_id, 'x')).status).toBe(410);
+
+      await using successor = await PlainConnector.connect(own.url, { token: await signToken(claims, next) });
+      const later = ask(own.url, '/datasets/request-stream', ASK, asApp);
+      const result = { request_id: (await successor.next()).request_id, data: 'new' };
+      expect((await connector.post('/datasets/result', result)).status).toBe(401);
+      expect((await successor.post('/datasets/result', result)).status).toBe(200);
+      expect((await later.answer).bytes.toString()).toBe('new');
+    },
+  );
+
   test('ends with 4001 when its secret is taken away, and a link by another secret stays', async () => {
     const next = `${SECRET}, the next one`;
     let secrets: readonly string[] = [SECRET];

@@ -19,6 +19,13 @@ describe('errors become words and an exit code', () => {
     expect(report(error)).toEqual({ code, text });
   });
 
+  test('who may not use the proxy is not told of tokens', () => {
+    const router = report(new RelayError('unauthorized', 'no'));
+    expect(router).toEqual({ code: 6, text: expect.stringContaining('--token-file') });
+    const proxy = report(new RelayError('unauthorized', 'no', { details: { proxy: 'http://proxy:3128' } }));
+    expect(proxy).toEqual({ code: 6, text: expect.stringMatching(/^relay: no\n.*http:\/\/USER:PASSWORD@/) });
+  });
+
   test('a defect says that it is one, and shows its stack only when asked', () => {
     const defect = new TypeError('x is not a function', { cause: new Error('deeper') });
     expect(report(defect)).toEqual({ code: 1, text: expect.stringMatching(/^relay: x is not a function\n.*defect/) });

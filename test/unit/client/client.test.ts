@@ -342,5 +342,14 @@ describe('what is refused before anything is sent', () => {
     await using server = await serve((_, response) => sendJson(response, 200, { connectors: [] }));
     await collect(new RelayClient({ baseUrl: server.url, token: 'secret' }).connectors());
     expect(server.seen[0]?.headers.authorization).toBe('Bearer secret');
+    expect(() => new RelayClient({ baseUrl: 'http://10.0.0.1', token: () => 't' })).toThrow(/unencrypted/);
+    let count = 0;
+    const client = new RelayClient({ baseUrl: server.url, token: () => `secret${++count}` });
+    await collect(client.connectors());
+    await collect(client.connectors());
+    expect(server.seen.slice(1).map(({ headers }) => headers.authorization)).toEqual([
+      'Bearer secret1',
+      'Bearer secret2',
+    ]);
   });
 });

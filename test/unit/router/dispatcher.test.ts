@@ -454,7 +454,7 @@ describe('what has ended', () => {
     const ended = dispatcher.findEnded('a');
     expect(ended?.receipts.get('init')).toEqual({ request_id: 'a', next_offset: 0 });
     expect(ended?.receipts.get('complete')).toEqual({ request_id: 'a', next_offset: 5 });
-    expect(Object.keys(ended ?? {}).toSorted()).toEqual(['error', 'mac', 'receipts']);
+    expect(Object.keys(ended ?? {}).toSorted()).toEqual(['askedBy', 'error', 'mac', 'receipts']);
   });
 
   test('is remembered for the last 10,000 only', () => {

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { createReadStream } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -44,6 +44,28 @@ const serveDataset = (digest: string | null = digestOf(bytes)) =>
     response.writeHead(200, { 'Content-Length': bytes.length, 'Last-Modified': lastModified.toUTCString() });
     response.end(bytes);
   });
+
+test('a token file that changes while a connector is waited for counts from then on', async () => {
+  const tokenFile = join(directory, 'token');
+  await writeFile(tokenFile, 'first\n');
+  await using relay = await serve(async ({ headers }, response) => {
+    if (headers.authorization === 'Bearer second') {
+      response.writeHead(200, { 'Repr-Digest': digestOf(bytes) }).end(bytes);
+      return;
+    }
+    await writeFile(tokenFile, 'second\n');
+    sendProblem(response, 503, 'connector_offline', {
+      retryable: true,
+      last_seen: '2026-01-31T12:00:00Z',
+      retry_after: 2,
+    });
+  });
+  const words = ['request-stream', MAC, 'a', '--wait', '1m', '--token-file', tokenFile];
+  const { code, stderr } = await runApp(words, { router: relay.url });
+  expect([code, stderr]).toEqual([0, expect.stringContaining('waiting for the connector')]);
+  const shown = new Set(relay.seen.map(({ headers }) => headers.authorization));
+  expect([...shown]).toEqual(['Bearer first', 'Bearer second']);
+});
 
 describe.each(['request-sync', 'request-stream', 'request-offload'])('%s', (command) => {
   test('brings the bytes to standard output and says nothing', async () => {

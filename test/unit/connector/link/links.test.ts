@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { describe, expect, test } from '@jest/globals';
+import { ForwardProxy } from '../../http/proxy/forward-proxy.ts';
 import { findLine, RunningConnector, until, WARN } from '../support-connector.ts';
 import { Sandbox } from '../support-dir.ts';
 import { FakeRouter, type FakeRouterOptions, problem } from '../support-router.ts';
@@ -121,6 +122,24 @@ describe.each(['websocket', 'sse'] as const)('a %s link', (transport) => {
     await running.connector.close();
     await until(() => scene.router.openSockets === 0);
     await expect(running.done).resolves.toBeUndefined();
+  });
+});
+
+describe.each(['websocket', 'sse', 'auto'] as const)('a refusal of the proxy (%s)', (transport) => {
+  test.each([
+    [407, /asks for credentials, and none are configured/],
+    [403, /allows no connection|something in between refused/],
+  ])("with HTTP %s is not the router's: it is logged, and the connector tries on", async (status, words) => {
+    await using scene = await arrange();
+    await using proxy = await ForwardProxy.start();
+    proxy.refusal = status;
+    const url = new URL(`http://127.0.0.1:${proxy.port}`);
+    await using running = RunningConnector.start({ ...scene, transport, chooseProxy: () => url });
+    const line = await findLine(running, /not connected; trying again/);
+    expect([line.level, line.reason]).toEqual([WARN, expect.stringMatching(words)]);
+    expect(line.reason).toContain(`the proxy http://127.0.0.1:${proxy.port}`);
+    proxy.refusal = undefined;
+    await once(running.connector, 'online');
   });
 });
 

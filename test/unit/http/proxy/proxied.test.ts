@@ -21,13 +21,15 @@ const AUTHORIZATION = `Basic ${Buffer.from('us er:p@ss:word').toString('base64')
 const resources = new AsyncDisposableStack();
 const targets = { http: '', https: '' };
 const proxies: Record<'http' | 'https', ForwardProxy> = Object.create(null);
+let authority = '';
 let trust: Trust;
 
 beforeAll(async () => {
   const directory = resources.use(await makeTempDir());
   const files = await makeCertificates(directory.path, 'IP:127.0.0.1');
   const tls = { cert: await readFile(files.cert), key: await readFile(files.key) };
-  trust = createTrust(await readFile(files.ca, 'utf8'));
+  authority = await readFile(files.ca, 'utf8');
+  trust = createTrust(() => authority);
   const answer: RequestListener = (request, response) => {
     request.resume();
     request.on('end', () => response.end(`${request.method} ${request.url} ${request.headers.host}`));
@@ -70,6 +72,25 @@ const CLIENTS = {
     return { get, close };
   },
 } as const;
+
+test.each(['connector', 'app'] as const)(
+  '%s trusts whom it is told to by the time of a new connection',
+  async (client) => {
+    const directory = resources.use(await makeTempDir());
+    const other = await readFile((await makeCertificates(directory.path, 'IP:127.0.0.1')).ca, 'utf8');
+    let ca = other;
+    const connections = CLIENTS[client](
+      () => undefined,
+      createTrust(() => ca),
+    );
+    await expect(connections.get(targets.https)).rejects.toMatchObject({
+      message: expect.stringMatching(/certificate|fetch failed/),
+    });
+    ca = authority;
+    expect(await connections.get(targets.https)).toMatch(/^200 /);
+    await connections.close();
+  },
+);
 
 const CASES = (['connector', 'app'] as const).flatMap((client) =>
   (['http', 'https'] as const).flatMap((proxy) =>

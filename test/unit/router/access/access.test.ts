@@ -22,6 +22,7 @@ function makeAccess({ allowNoAuth, publicUrl }: { allowNoAuth: boolean; publicUr
     allowNoAuth,
     originOf: (request) => URL.parse(baseUrl.of(request))?.origin ?? '',
     addressOf: () => '127.0.0.1',
+    findAsked: () => undefined,
     countFailure: () => {},
     logger: silentLogger(),
   });

@@ -20,7 +20,7 @@ function make(): { failures: AuthFailures; counted: string[]; lines: Record<stri
 const fail = (failures: AuthFailures, address: string, fault: TokenFault = 'signature'): Promise<Verdict> =>
   failures.vet(address, async () => ({ ok: false, fault }));
 
-const GOOD: Verdict = { ok: true, claims: { role: 'monitor', macs: ['*'] }, keyId: 'k' };
+const GOOD: Verdict = { ok: true, claims: { role: 'monitor', macs: ['*'] }, keyId: 'k', fingerprint: 'f' };
 const THROTTLED = expect.objectContaining({ code: 'too_many_requests', details: { retry_after: 1 } });
 
 /** Whether a promise is settled by the time that all that is due has run. */
