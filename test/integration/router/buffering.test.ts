@@ -169,6 +169,40 @@ describe('pattern A', () => {
     expect([502, 504]).toContain((await answer).status);
   });
 
+  test('is not changed by a second result with other data, which gets the reply of the first', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    const { answer } = ask(router.url, SYNC);
+    const { request_id } = await node.next();
+    const [first, second] = await Promise.all([
+      node.post(RESULT, { request_id, data: 'first' }),
+      answer.then(() => node.post(RESULT, { request_id, data: 'second' })),
+    ]);
+    expect(first.status).toBe(200);
+    expect(second).toEqual(first);
+    expect(await node.postBytes(RESULT, request_id, 'third')).toEqual(first);
+    expect((await answer).json()).toMatchObject({ data: 'first', size: 5 });
+  });
+
+  test.each([
+    [
+      'in JSON',
+      (node: PlainConnector, request_id: string) => node.post('/datasets/stream/chunk', { request_id, data: 'abcde' }),
+    ],
+    [
+      'as bytes',
+      (node: PlainConnector, request_id: string) => node.postBytes('/datasets/stream/chunk', request_id, 'abcde'),
+    ],
+  ])('fails when more than the announced size is sent %s', async (_, send) => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    const { answer } = ask(router.url, SYNC);
+    const { request_id } = await node.next();
+    await node.post('/datasets/stream/init', { request_id, total_size: 4 });
+    expect(await send(node, request_id)).toMatchObject({ status: 502, body: { code: 'connector_failed' } });
+    expect([(await answer).status, (await answer).json()['code']]).toEqual([502, 'connector_failed']);
+  });
+
   test('fails when a binary result breaks off', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url);

@@ -201,14 +201,33 @@ describe('pattern B', () => {
       },
     ],
     [
+      'more than the announced size is sent as bytes',
+      async (node: PlainConnector, id: string) => {
+        await node.postBytes(CHUNK, id, 'x'.repeat(101), { 'Relay-Offset': '0' });
+      },
+    ],
+    [
+      'more than the announced size is sent in a part whose turn is later',
+      async (node: PlainConnector, id: string, begun: Promise<unknown>) => {
+        await node.postBytes(CHUNK, id, 'x'.repeat(50), { 'Relay-Offset': '0' });
+        await begun;
+        const late = node.begin(CHUNK, id, { 'Relay-Offset': '60' });
+        // It is cut or answered, as it happens.
+        late.request.on('error', () => {});
+        late.request.end('x'.repeat(41));
+        await Promise.allSettled([late.reply, node.postBytes(CHUNK, id, 'x'.repeat(10), { 'Relay-Offset': '50' })]);
+      },
+      'binary, offset, parallel',
+    ],
+    [
       'a later init differs from the first',
       async (node: PlainConnector, id: string) => {
         await node.post(INIT, { request_id: id, total_size: 100, etag: '"other"' });
       },
     ],
-  ])('fails when %s', async (_, misbehave) => {
+  ])('fails when %s', async (_, misbehave, capabilities = '') => {
     await using router = await startRouter();
-    await using node = await PlainConnector.connect(router.url);
+    await using node = await PlainConnector.connect(router.url, { capabilities });
     const { answer, response } = ask(router.url, STREAM);
     const { request_id } = await node.next();
     await node.post(INIT, { request_id, total_size: 100, etag: '"first"' });
