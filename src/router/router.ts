@@ -342,7 +342,7 @@ export class Router {
 
   #noteEnd(record: RequestRecord): void {
     const { metrics, options } = this.#context;
-    const ms = Math.round(performance.now() - record.startedAt);
+    const ms = performance.now() - record.startedAt;
     const bytes = record.progress().bytesDone;
     const code = record.error?.code ?? 'ok';
     const isPassedOn = record.kind === 'sync' || record.kind === 'stream';
@@ -358,7 +358,7 @@ export class Router {
       token_id: record.tokenId,
       code,
       bytes,
-      ms,
+      ms: Math.round(ms),
       ...(record.traceparent !== undefined && { trace_id: traceIdOf(record.traceparent) }),
     };
     if (record.error === undefined) options.logger.info(line, 'request done');

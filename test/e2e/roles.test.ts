@@ -1,9 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
-import { writeFile } from 'node:fs/promises';
-import { readdir } from 'node:fs/promises';
+import { once } from 'node:events';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import http, { type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
-import { ask } from '../support/plain-app.ts';
-import { PlainConnector } from '../support/plain-connector.ts';
+import { type AppAnswer, ask, call } from '../support/plain-app.ts';
+import { PlainConnector, type RawCommand } from '../support/plain-connector.ts';
 import {
   readMemory,
   RoleProcess,
@@ -141,6 +142,12 @@ describe.each(LINKS)('a connector over %s', (transport) => {
   }, 600_000);
 });
 
+/** A port that nobody listens on, for a role whose log cannot be asked for it. */
+async function freePort(): Promise<string> {
+  await using router = await startRouterProcess();
+  return new URL(router.url).port;
+}
+
 async function measure(role: RoleProcess): Promise<{ descriptors: number; resident: number }> {
   return {
     descriptors: (await readdir(`/proc/${role.pid}/fd`)).length,
@@ -220,6 +227,86 @@ describe('the router', () => {
     response.resume();
     expect((await running.answer).bytes.length).toBe(20_000_000);
     expect(await ended).toBe(0);
+  });
+
+  test.each([
+    ['waits for it', {}],
+    ['polls', { Prefer: 'respond-async' }],
+  ])('lets an upload to its store finish on SIGTERM, for an app that %s', async (_, headers) => {
+    await using router = await startRouterProcess();
+    await using node = await PlainConnector.connect(router.url, { mac: NODE });
+    const asked = ask(router.url, '/datasets/request-offload', { mac: NODE, dataset: 'a.csv' }, headers);
+    const { request_id, upload } = (await node.next()) as RawCommand & {
+      upload: { url: string; headers: Record<string, string>; download_url: string };
+    };
+    const put = http.request(upload.url, {
+      method: 'PUT',
+      headers: { ...upload.headers, 'Content-Length': 2_000_000 },
+    });
+    const stored = once(put, 'response');
+    await new Promise((resolve) => put.write(Buffer.alloc(1_000_000, 'x'), resolve));
+    const poll =
+      'Prefer' in headers
+        ? call(router.url, 'GET', `/requests/${(await asked.answer).json()['request_id']}?wait=20`)
+        : undefined;
+    const ended = router.end('SIGTERM');
+    await router.logged(({ msg }) => msg === 'draining');
+    put.end(Buffer.alloc(1_000_000, 'x'));
+    expect(((await stored)[0] as IncomingMessage).statusCode).toBe(200);
+    const reply = await node.post('/datasets/result', {
+      request_id,
+      download_url: upload.download_url,
+      size: 2_000_000,
+    });
+    expect(reply.status).toBe(200);
+    const { status, json } = await (poll ?? asked.answer);
+    expect([status, json()['download_url']]).toEqual([200, expect.stringContaining(router.url)]);
+    expect(await ended).toBe(0);
+  });
+
+  test('serves on for --drain-delay after SIGTERM, while it says that it is not ready, and then refuses', async () => {
+    await using data = await makeData();
+    await using router = await startRouterProcess(['--drain-delay', '3s', '--grace', '20s']);
+    await using _connector = await startConnectorProcess(router.url, NODE, data.path);
+    await using slow = await PlainConnector.connect(router.url, { mac: 'cc-28-aa-01-02-05' });
+    const running = ask(router.url, '/datasets/request-stream', { mac: 'cc-28-aa-01-02-05', dataset: 'b' });
+    const { request_id } = await slow.next();
+    const ended = router.end('SIGTERM');
+    await router.logged(({ msg }) => msg?.startsWith('not ready any more') === true);
+    expect((await call(router.url, 'GET', '/readyz')).status).toBe(503);
+    expect((await call(router.url, 'GET', '/healthz')).status).toBe(200);
+    const sync = (): Promise<AppAnswer> =>
+      ask(router.url, '/datasets/request-sync', { mac: NODE, dataset: 'a.csv' }).answer;
+    expect((await sync()).json()).toMatchObject({ status: 'success' });
+    await router.logged(({ msg }) => msg === 'draining');
+    const refused = await sync();
+    expect([refused.status, refused.json()['code']]).toEqual([503, 'draining']);
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    await slow.post('/datasets/result', { request_id, data: 'b' });
+    expect((await running.answer).bytes.toString()).toBe('b');
+    expect(await ended).toBe(0);
+  });
+
+  test('rotates the log that it writes to a file, by the size and the number that are given', async () => {
+    await using directory = await makeTempDir();
+    const path = join(directory.path, 'logs', 'relay.log');
+    const rotation = ['--log-file', path, '--log-max-size', '2KiB', '--log-max-files', '3', '--log-level', 'debug'];
+    const port = await freePort();
+    await using router = new RoleProcess(['router', '--port', port, '--state-dir', directory.path, ...rotation]);
+    const files = (): Promise<string[]> => readdir(join(directory.path, 'logs')).catch(() => []);
+    while ((await call(`http://127.0.0.1:${port}`, 'GET', '/healthz').catch(() => undefined)) === undefined);
+    for (let asked = 0; asked < 50; asked++) {
+      await ask(`http://127.0.0.1:${port}`, '/datasets/request-sync', { mac: NODE, dataset: 'a.csv' }).answer;
+    }
+    expect(await router.end('SIGTERM')).toBe(0);
+    expect((await files()).toSorted()).toEqual(['relay.log', 'relay.log.1', 'relay.log.2']);
+    for (const name of await files()) {
+      const text = await readFile(join(directory.path, 'logs', name), 'utf8');
+      expect(text.length).toBeLessThanOrEqual(2048);
+      for (const line of text.trimEnd().split('\n')) expect(JSON.parse(line)).toHaveProperty('msg');
+    }
+    // All of it went there.
+    expect(router.log).toEqual([]);
   });
 
   test('shows request ids in the logs of both roles', async () => {

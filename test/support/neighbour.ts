@@ -4,6 +4,9 @@ import { ask } from './plain-app.ts';
 /** The connector of a neighbour. */
 export const NEIGHBOUR_MAC = 'cc-28-aa-00-00-01';
 
+/** How long one request may take, in ms: generous, since the machine may be busy with what is done to the router. */
+const LONGEST_ROUND_MS = 10_000;
+
 const TEXT = 'the bytes of a good neighbour';
 
 /**
@@ -31,7 +34,7 @@ export class Neighbour implements AsyncDisposable {
     return new Neighbour(connector, url, tokens.app);
   }
 
-  /** Resolves when it has made `count` more requests. Rejects when one was not answered as it should be. */
+  /** Resolves when it has made `count` more requests. Rejects when one was not answered as it should be, or not in time. */
   async served(count: number): Promise<void> {
     const wanted = this.#rounds + count;
     while (this.#rounds < wanted) {
@@ -59,13 +62,21 @@ export class Neighbour implements AsyncDisposable {
 
   async #ask(url: string, headers: Record<string, string>): Promise<void> {
     while (!this.#isOver && this.#failure === undefined) {
+      const { request, answer } = ask(url, '/datasets/request-sync', { mac: NEIGHBOUR_MAC, dataset: 'a.txt' }, headers);
+      const late = setTimeout(
+        () => request.destroy(new Error(`a neighbour was not served within ${LONGEST_ROUND_MS} ms`)),
+        LONGEST_ROUND_MS,
+      );
       try {
-        const got = await ask(url, '/datasets/request-sync', { mac: NEIGHBOUR_MAC, dataset: 'a.txt' }, headers).answer;
+        const got = await answer;
+        if (got.error !== undefined) throw got.error;
         const text = got.bytes.toString();
         if (got.status !== 200 || got.json()['data'] !== TEXT) throw new Error(`a neighbour got ${got.status} ${text}`);
         this.#rounds++;
       } catch (error) {
         this.#failure = error as Error;
+      } finally {
+        clearTimeout(late);
       }
       this.#wakeUp.resolve();
       this.#wakeUp = Promise.withResolvers();

@@ -87,6 +87,11 @@ export class Limits {
     this.refusals.note('body_timeout', { remote: this.#options.addressOf(request) });
   }
 
+  /** Notes a JSON body that is larger than any may be. */
+  noteLargeBody(request: IncomingMessage): void {
+    this.refusals.note('body_size', { remote: this.#options.addressOf(request) });
+  }
+
   /** Ends the connection of a request that was answered when what is left of its body does not come in time. */
   endLeftover(request: IncomingMessage, response: ServerResponse): void {
     response.once('finish', () => {

@@ -12,6 +12,7 @@ const WORDS = {
   requests_per_client: 'a client has as many requests as it may (--max-requests-per-client)',
   requests_per_connector: 'a connector has as many requests as it may (--max-requests-per-connector)',
   posts: 'connectors send as many bodies at once as they may',
+  body_size: 'a JSON body was too large',
   body_timeout: 'a body came too slowly',
   memory: 'there is no memory for another body (--buffer-total, --body-total)',
   links_per_connector: 'a connector opens its link too often',

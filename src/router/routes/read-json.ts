@@ -29,8 +29,11 @@ export async function readJson<T>(
     return unwrap(
       decodeJson(schema, decode(await readBody(request, limit, { reserve, pace: limits.bodyPace, ...watch }))),
     );
-  } catch (error) {
-    if (RelayError.from(error).code === 'request_timeout') limits.noteSlowBody(request);
+  } catch (thrown) {
+    const error = RelayError.from(thrown);
+    if (error.code === 'request_timeout') limits.noteSlowBody(request);
+    // Only a body over its limit says what that is.
+    if (error.details.limit !== undefined) limits.noteLargeBody(request);
     throw error;
   } finally {
     limits.bodies.release(reserved);

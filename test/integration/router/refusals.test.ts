@@ -1,9 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import http, { type IncomingMessage } from 'node:http';
 import { WebSocket } from 'ws';
+import { readMetric } from '../../support/metrics.ts';
 import { ask, call, speak } from '../../support/plain-app.ts';
-import { MAC, PlainConnector } from '../../support/plain-connector.ts';
+import { MAC, PlainConnector, type RawCommand } from '../../support/plain-connector.ts';
 import { startRouter } from '../../support/router.ts';
 
 const SYNC = '/datasets/request-sync';
@@ -56,6 +57,30 @@ describe('refusals', () => {
     });
     expect(latin1.status).toBe(400);
     expect((await ask(router.url, SYNC, `"${'x'.repeat(2_000_000)}"`).answer).status).toBe(400);
+  });
+
+  test('counts JSON bodies over their limits, whoever sends them', async () => {
+    await using router = await startRouter({ bufferMaxBytes: 1000 });
+    await using node = await PlainConnector.connect(router.url);
+    const body_size = 'relay_refused_total{reason="body_size"}';
+    expect((await ask(router.url, SYNC, `"${'x'.repeat(2_000_000)}"`).answer).status).toBe(400);
+    expect(await readMetric(router.url, body_size)).toBe(1);
+    const { answer } = ask(router.url, SYNC);
+    const { request_id } = await node.next();
+    const json = { 'Content-Type': 'application/json', 'Content-Length': 9_000_000 };
+    const chunk = http.request(`${router.url}/datasets/stream/chunk`, { method: 'POST', headers: json, agent: false });
+    chunk.on('error', () => {}).write('{');
+    const [told] = (await once(chunk, 'response')) as [IncomingMessage];
+    expect(told.statusCode).toBe(400);
+    chunk.destroy();
+    expect(await readMetric(router.url, body_size)).toBe(2);
+    const result = await node.post('/datasets/result', { request_id, data: 'x'.repeat(2_000_000) });
+    expect(result).toMatchObject({ status: 413, body: { code: 'dataset_too_large' } });
+    expect(await readMetric(router.url, body_size)).toBe(3);
+    expect((await answer).status).toBe(413);
+    // One that is within them, and wrong, is no such thing.
+    expect((await ask(router.url, SYNC, '"x"').answer).status).toBe(400);
+    expect(await readMetric(router.url, body_size)).toBe(3);
   });
 
   test('503 for a MAC never seen, not retryable, and for one that went away, retryable', async () => {
@@ -267,6 +292,47 @@ describe('refusals', () => {
     expect(text).toMatch(/^relay_build_info\{version="0.0.0-test",node="[\d.]+"\} 1$/m);
     expect(text).toMatch(/^relay_store_bytes 0$/m);
     expect(text).not.toContain(MAC);
+  });
+
+  test('serves metrics with the bytes and the times of what there was', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    const begunAt = performance.now();
+    for (const data of ['abc', 'defgh']) {
+      const { answer } = ask(router.url, SYNC);
+      await node.post('/datasets/result', { request_id: (await node.next()).request_id, data });
+      await answer;
+    }
+    const offload = ask(router.url, '/datasets/request-offload');
+    const { request_id, upload } = (await node.next()) as RawCommand & {
+      upload: { url: string; headers: Record<string, string>; download_url: string };
+    };
+    const put = { method: 'PUT', headers: upload.headers, body: 'x'.repeat(1234) };
+    expect((await fetch(upload.url, put)).status).toBe(200);
+    await node.post('/datasets/result', { request_id, download_url: upload.download_url, size: 1234 });
+    expect((await offload.answer).status).toBe(200);
+    const seconds = (performance.now() - begunAt) / 1000;
+    const metric = (name: string): Promise<number> => readMetric(router.url, name);
+    expect(await metric('relay_store_bytes')).toBe(1234);
+    expect(await metric('relay_buffered_bytes')).toBe(0);
+    for (const [pattern, count, bytes] of [
+      ['sync', 2, 8],
+      ['offload', 1, 1234],
+    ]) {
+      expect(await metric(`relay_dataset_bytes_total{pattern="${pattern}"}`)).toBe(bytes);
+      expect(await metric(`relay_request_duration_seconds_count{pattern="${pattern}"}`)).toBe(count);
+      expect(await metric(`relay_request_duration_seconds_bucket{le="+Inf",pattern="${pattern}"}`)).toBe(count);
+      const sum = await metric(`relay_request_duration_seconds_sum{pattern="${pattern}"}`);
+      expect(sum).toBeGreaterThan(0);
+      expect(sum).toBeLessThan(seconds);
+    }
+    const [began, lasted] = await Promise.all(
+      ['begin', 'duration'].map((what) => metric(`relay_request_${what}_seconds_sum{pattern="sync"}`)),
+    );
+    expect(began).toBeGreaterThan(0);
+    expect(began).toBeLessThanOrEqual(Number(lasted));
+    // Of pattern C the router does not see when the first bytes come.
+    expect(await metric('relay_request_begin_seconds_count{pattern="offload"}')).toBe(0);
   });
 });
 

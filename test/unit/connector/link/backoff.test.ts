@@ -34,4 +34,16 @@ describe('backoff', () => {
     expect(backoff.nextSoon()).toBe(10_000);
     expect(backoff.next()).toBe(500);
   });
+
+  test('brings those that a router sent away back evenly over ten seconds', () => {
+    const pauses = Array.from({ length: 2000 }, () =>
+      new Backoff({ minMs: 500, maxMs: 30_000, random: Math.random }).nextSoon(),
+    );
+    expect(Math.max(...pauses)).toBeLessThan(10_000);
+    for (let second = 0; second < 10; second++) {
+      // 200 in each, give or take seven standard deviations.
+      const count = pauses.filter((ms) => Math.floor(ms / 1000) === second).length;
+      expect(Math.abs(count - 200)).toBeLessThan(95);
+    }
+  });
 });
