@@ -1,3 +1,4 @@
+import { isNobodyThere } from '../http/connection-error.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { backoff, pause } from './pause.ts';
 
@@ -25,12 +26,17 @@ const MAX_WAIT_STEP_MS = 5000;
 const MAX_PAUSE_MS = 30_000;
 /** A router or proxy that asks for a longer pause is asked again all the same. */
 const MAX_RETRY_AFTER_MS = 10 * 60_000;
-/** How long a router is waited for that cannot be reached: a restart takes from seconds to the best part of a minute. */
+/**
+ * How long a router is waited for that cannot be reached: a restart takes from seconds to the best part of a minute. Where
+ * nobody was there from the first, its address is as likely to be wrong.
+ */
 const ROUTER_PATIENCE_MS = 60_000;
+const NOBODY_PATIENCE_MS = 15_000;
 
 /**
  * Runs `attempt` until it succeeds, fails for good, or the patience is used up; then throws its last error. Retries count
- * what a router answered. One that cannot be reached, because it restarts, is asked for a minute, or `retries` times where
+ * what a router answered. One that cannot be reached, because it restarts, is asked for a minute (a quarter of one where
+ * nobody was there from the first), or `retries` times where
  * that takes longer. A connector that is offline is waited for within `waitMs`, since asking it again at once changes
  * nothing. Pauses grow exponentially, with jitter, and are never shorter than the router asked for (`Retry-After`,
  * RFC 9110 §10.2.3).
@@ -40,6 +46,7 @@ export async function withRetries<T>(attempt: () => Promise<T>, options: RetryOp
   const sleep = options.pause ?? pause;
   const waitUntil = now() + waitMs;
   let awaySince: number | undefined;
+  let wasThere = false;
   for (let failures = 0, waits = 0; ; ) {
     try {
       return await attempt();
@@ -49,7 +56,9 @@ export async function withRetries<T>(attempt: () => Promise<T>, options: RetryOp
       const isOffline = error.code === 'connector_offline';
       const isAway = error.code === 'router_unreachable' && error.retryable;
       awaySince = isAway ? (awaySince ?? now()) : undefined;
-      const patienceUntil = awaySince !== undefined && retries > 0 ? awaySince + ROUTER_PATIENCE_MS : waitUntil;
+      wasThere ||= !isNobodyThere(error.cause);
+      const patienceMs = wasThere ? ROUTER_PATIENCE_MS : NOBODY_PATIENCE_MS;
+      const patienceUntil = awaySince !== undefined && retries > 0 ? awaySince + patienceMs : waitUntil;
       const left = Math.max(waitUntil, patienceUntil) - now();
       if ((isOffline || isAway) && left > 0) {
         waits += 1;

@@ -1,6 +1,6 @@
 import type { ZodType } from 'zod';
 import { findClearReceiver } from '../http/loopback.ts';
-import { isCertificateError } from '../http/certificate-error.ts';
+import { isCertificateError } from '../http/connection-error.ts';
 import { fromProblem } from '../http/problem.ts';
 import { findProxyError } from '../http/proxy/proxy-error.ts';
 import { decodeValue, unwrap } from '../protocol/codec.ts';
@@ -131,8 +131,8 @@ export class Transport {
       if (refusal !== undefined) throw refusal;
       throw new RelayError('router_unreachable', `no answer from the router at ${this.baseUrl}: ${describe(cause)}`, {
         cause,
-        // A certificate is not put right by asking again.
-        ...(isCertificateError(cause) && { details: { retryable: false } }),
+        // Neither a certificate nor a port that `fetch` never connects to is put right by asking again.
+        ...((isCertificateError(cause) || describe(cause) === 'bad port') && { details: { retryable: false } }),
       });
     }
   }

@@ -1,4 +1,4 @@
-import { isCertificateError } from '../../http/certificate-error.ts';
+import { isCertificateError } from '../../http/connection-error.ts';
 import { nameProxy } from '../../http/proxy/proxy-error.ts';
 import { type ErrorCode, type RelayClient, RelayError } from '../../index.ts';
 import { parseMac } from '../../protocol/mac.ts';

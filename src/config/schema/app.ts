@@ -85,7 +85,7 @@ export const APP_OPTIONS = {
     max: 1_000_000,
     placeholder: 'N',
     summary:
-      'How often to ask again after a failure that may pass; a router that cannot be reached for a minute, unless 0',
+      'How often to ask again after a failure that may pass; a router that cannot be reached for up to a minute, unless 0',
   },
   wait: {
     roles: ['app'],

@@ -117,6 +117,21 @@ describe('a router that cannot be reached', () => {
     expect(await run(away.slice(0, 12))).toMatchObject({ attempts: 13, outcome: 'done' });
   });
 
+  test('is asked for a quarter of that where nobody was there from the first', async () => {
+    const refused = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+    const fail = (before: RelayError[]): Promise<number> => {
+      let time = 0;
+      const failures = [...before];
+      const attempt = (): Promise<never> =>
+        Promise.reject(failures.shift() ?? new RelayError('router_unreachable', 'no answer', { cause: refused }));
+      const pause = (ms: number): Promise<void> => Promise.resolve(void (time += ms));
+      const options = { retries: 3, waitMs: 0, signal: new AbortController().signal, now: () => time, pause };
+      return withRetries(attempt, options).catch(() => time);
+    };
+    expect(await fail([])).toBeCloseTo(15_000);
+    expect(await fail([new RelayError('draining')])).toBeGreaterThan(60_000);
+  });
+
   test('does not use up the retries of what a router answers', async () => {
     const failures: [ErrorCode][] = [['draining'], ['draining'], ...away.slice(0, 10), ['overloaded']];
     expect(await run(failures)).toMatchObject({ attempts: 14, outcome: 'done' });
