@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { randomBytes } from 'node:crypto';
 import { readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startMinio } from '../support/minio.ts';
@@ -131,7 +132,7 @@ describe.each(PATTERNS)('%s', (command) => {
     await using gate = await SlowLine.to(url);
     const data = await makeTempDir();
     await using _data = data;
-    await writeFile(join(data.path, 'big.bin'), Buffer.alloc(900_000, 7));
+    await writeFile(join(data.path, 'big.bin'), randomBytes(900_000));
     const connector = await startConnectorProcess(gate.url, OTHER, data.path);
     await using _connector = connector;
     gate.hold();
@@ -276,13 +277,13 @@ test('a file that changes while it is sent is never mixed', async () => {
   await using gate = await SlowLine.to(url);
   await using data = await makeTempDir();
   const path = join(data.path, 'log.bin');
-  await writeFile(path, Buffer.alloc(30_000_000, 1));
+  await writeFile(path, randomBytes(30_000_000));
   await using connector = await startConnectorProcess(gate.url, OTHER, data.path);
   gate.hold();
   const running = request('request-stream', OTHER, 'log.bin');
   await connector.logged(({ msg }) => msg === 'command received');
   await gate.stalled;
-  await writeFile(path, Buffer.alloc(30_000_000, 2));
+  await writeFile(path, randomBytes(30_000_000));
   gate.release();
   expect(await running).toMatchObject({ code: 7, left: [] });
 });
