@@ -202,10 +202,10 @@ describe('the router', () => {
     for (const { url } of [router, plain]) {
       const script = `
         mac=${NODE}
-        curl -skN -m 20 "$0/connectors/$mac/events" | while read -r line; do case $line in data:*)
+        curl -skN -m 20 "$0/connectors/$mac/events" > >(while read -r line; do case $line in data:*)
           id=$(printf %s "$line" | sed 's/.*"request_id":"\\([^"]*\\)".*/\\1/')
           printf 1234 | curl -sk -m 5 -H "Relay-Request-Id: $id" --data-binary @- "$0/datasets/stream/chunk" >/dev/null
-        esac; done & node=$!
+        esac; done) & node=$!
         until curl -sk "$0/connectors/$mac" | grep -q online; do :; done
         curl -sk -d "{\\"mac\\":\\"$mac\\",\\"dataset\\":\\"a\\"}" "$0/datasets/request-stream"; status=$?
         kill $node; exit $status`;
