@@ -57,6 +57,7 @@ test('every command is run by a test, but for those that need what a test cannot
     ['docker', 'docker'],
     ['docker', 'export'],
     ['kubernetes', 'kubectl'],
+    ['kubernetes', 'kubectl'],
   ]);
 });
 

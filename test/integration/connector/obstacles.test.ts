@@ -8,7 +8,7 @@ import { Sandbox } from '../../unit/connector/support-dir.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const RECEIVING_TIMEOUT_MS = 150;
+const RECEIVING_TIMEOUT_MS = 400;
 const CONTENT = randomBytes(20 * MIB + 5);
 const SMALL = CONTENT.subarray(0, 3 * MIB + 1);
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
@@ -39,7 +39,9 @@ class Way implements AsyncDisposable {
   static async through(obstruction: Obstruction): Promise<Way> {
     const router = await startRouter();
     const proxy = await ObstructingProxy.to(router.url, obstruction);
-    const options = { transport: 'sse', receivingTimeoutMs: RECEIVING_TIMEOUT_MS } as const;
+    // Where a proxy does something else, a busy machine must not look like one that holds bodies back.
+    const doesOther = (obstruction.refuseAbove ?? obstruction.giveUpAfter) !== undefined;
+    const options = { transport: 'sse', receivingTimeoutMs: doesOther ? 5000 : RECEIVING_TIMEOUT_MS } as const;
     const node = await RunningConnector.online({ routerUrl: proxy.url, dataDir: sandbox.data, ...options });
     return new Way(router, proxy, node);
   }
