@@ -110,16 +110,20 @@ export class RelayClient {
     return statDataset(this.#transport, checkMac(mac), checkDataset(dataset), signal);
   }
 
-  /** Pattern A: the whole dataset in one JSON answer. @throws {RelayError} dataset_too_large above the router's limit. */
+  /**
+   * Pattern A: the whole dataset in one JSON answer.
+   * @throws {RelayError} dataset_too_large above the router's limit; request_timeout, not retryable, where a gateway in
+   * between does not allow the silence until the router has it all.
+   */
   async requestSync(mac: string, dataset: string, options: DatasetOptions = {}): Promise<SyncAnswer> {
-    const response = await this.#request('datasets/request-sync', mac, dataset, options);
+    const response = await this.#requestWhole(mac, dataset, options);
     return this.#transport.readJson(response, syncAnswer, options.signal);
   }
 
   /** Pattern A: the bytes, which the router sends when it has them all. @throws {RelayError} dataset_too_large as above. */
   async requestSyncBytes(mac: string, dataset: string, options: DatasetOptions = {}): Promise<DatasetResponse> {
     const accept = { Accept: 'application/octet-stream' };
-    const response = await this.#request('datasets/request-sync', mac, dataset, options, accept);
+    const response = await this.#requestWhole(mac, dataset, options, accept);
     return this.#read(response, mac, dataset, options);
   }
 
@@ -188,6 +192,25 @@ export class RelayClient {
 
   #context(mac: string, dataset: string, { signal, onInterruption }: DatasetOptions): ResponseContext {
     return { transport: this.#transport, mac: checkMac(mac), dataset: checkDataset(dataset), signal, onInterruption };
+  }
+
+  /** A request that is silent until the router has all of the dataset: a gateway that ends silence does so every time. */
+  async #requestWhole(
+    mac: string,
+    dataset: string,
+    options: DatasetOptions,
+    headers?: Record<string, string>,
+  ): Promise<Response> {
+    try {
+      return await this.#request('datasets/request-sync', mac, dataset, options, headers);
+    } catch (error) {
+      if (!(error instanceof RelayError) || error.details.gateway_status === undefined) throw error;
+      const { retry_after: _retryAfter, ...details } = error.details;
+      throw new RelayError('request_timeout', error.message, {
+        cause: error,
+        details: { ...details, retryable: false },
+      });
+    }
   }
 
   #request(

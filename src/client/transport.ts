@@ -48,6 +48,9 @@ export interface Call {
 const MAX_ERROR_BODY_BYTES = 256 * 1024;
 const MAX_SNIPPET_LENGTH = 160;
 
+/** By which a gateway says that it gave up waiting: 504 (RFC 9110 §15.6.5), and Cloudflare's own. */
+const GATEWAY_TIMEOUTS: ReadonlySet<number> = new Set([504, 524]);
+
 /** Makes requests to one router and turns whatever goes wrong into a RelayError. */
 export class Transport {
   readonly baseUrl: URL;
@@ -195,9 +198,15 @@ export class Transport {
     if (status === 401 || status === 403 || status === 407) {
       return new RelayError(status === 403 ? 'forbidden' : 'unauthorized', `${what}, ${quote(text)}`);
     }
+    if (GATEWAY_TIMEOUTS.has(status)) {
+      const why = `a gateway in between gave up waiting for the router (HTTP ${status})`;
+      return new RelayError('router_unreachable', `${what}: ${why}, ${quote(text)}`, {
+        details: { gateway_status: status, ...readRetryAfter(response) },
+      });
+    }
     return new RelayError('router_unreachable', `${what}, not as a relay router does: ${quote(text)}`, {
       details: {
-        retryable: status === 408 || status === 429 || (status >= 502 && status <= 504),
+        retryable: status === 408 || status === 429 || status === 502 || status === 503,
         ...readRetryAfter(response),
       },
     });

@@ -119,6 +119,8 @@ export interface ErrorDetails {
   limit?: number;
   /** The proxy that refused, where the router never had a say. */
   proxy?: string;
+  /** The HTTP status by which a gateway in front of the router said that it gave up waiting for it. */
+  gateway_status?: number;
 }
 
 /** Whether `code` is one of relay's own. */

@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createHash, randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeCertificates } from '../support/authority.ts';
+import { type Minio, startMinio } from '../support/minio.ts';
 import { makePlantNetwork, type PlantNetwork } from '../support/plant-network.ts';
 import { RoleProcess, runRelay, type RunResult } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
@@ -62,9 +63,10 @@ function startConnector(
   link: string,
   env: NodeJS.ProcessEnv,
   mac: string = NODES.websocket,
+  through: readonly string[] = network.plant,
 ): RoleProcess {
   const args = ['--router', router, '--mac', mac, '--data-dir', dataDir, '--ca', ca, '--transport', link];
-  return new RoleProcess(['connector', ...args], { cwd: dataDir, env, through: network.plant });
+  return new RoleProcess(['connector', ...args], { cwd: dataDir, env, through });
 }
 
 function app(args: readonly string[], env: NodeJS.ProcessEnv): Promise<RunResult> {
@@ -163,4 +165,114 @@ test('exit 6 where the proxy opens no tunnel to a port of TLS', async () => {
   });
   expect(code).toBe(6);
   expect(stderr).toMatch(/allows no connection/);
+});
+
+describe('pattern C over an S3 store, on another origin than the router', () => {
+  const PART_BYTES = 16 * 1024 * 1024;
+  const large = randomBytes(2 * PART_BYTES + 12_345);
+  const site = new AsyncDisposableStack();
+  let minio: Minio;
+  let router = '';
+  /** What the proxy was asked for since. */
+  let from = 0;
+
+  const requestsOf = (url: string): string[] =>
+    proxy.requests.slice(from).filter((line) => line.includes(new URL(url).host));
+  /** Those that no app makes. */
+  const ofConnector = (url: string): string[] => requestsOf(url).filter((line) => /^PUT |\/events/.test(line));
+  const puts = (): string[] => requestsOf(minio.endpoint).filter((line) => line.startsWith('PUT '));
+
+  beforeAll(async () => {
+    await writeFile(join(dataDir, 'large.bin'), large);
+    const { outside: launcher, routerAddress: address } = network;
+    minio = site.use(await startMinio({ launcher, address }));
+    const state = site.use(await makeTempDir()).path;
+    const env = {
+      AWS_ACCESS_KEY_ID: minio.accessKey,
+      AWS_SECRET_ACCESS_KEY: minio.secretKey,
+      AWS_ENDPOINT_URL_S3: minio.endpoint,
+    };
+    const args = [
+      '--host',
+      address,
+      '--port',
+      '0',
+      '--insecure-no-auth',
+      '--state-dir',
+      state,
+      '--store',
+      's3://plant',
+    ];
+    const role = site.use(new RoleProcess(['router', ...args], { cwd: state, env, through: launcher }));
+    router = String((await role.logged(({ url }) => typeof url === 'string'))['url']);
+  }, 60_000);
+
+  afterAll(() => site.disposeAsync());
+
+  beforeEach(() => {
+    from = proxy.requests.length;
+  });
+
+  /** Fetches the dataset anew, as the app in the plant. */
+  async function fetchLarge(mac: string, env = environment()): Promise<RunResult & { readonly isRight: boolean }> {
+    // Another time of change is another content, which has to be uploaded.
+    await writeFile(join(dataDir, 'large.bin'), large);
+    const result = await app(['request-offload', '--router', router, mac, 'large.bin'], env);
+    return { ...result, isRight: result.stdout.equals(large) };
+  }
+
+  test.each(LINKS)(
+    'in parts, connector and app behind the proxy, over %s',
+    async (link) => {
+      await using connector = startConnector(router, link, environment());
+      expect(await connector.logged(({ msg }) => msg === 'connected to router')).toMatchObject({ link });
+      const { code, stderr, isRight } = await fetchLarge(NODES.websocket);
+      expect({ code, stderr, isRight }).toEqual({ code: 0, stderr: '', isRight: true });
+      const parts = puts().map((line) => /[?&]partNumber=(\d+)&/.exec(line)?.[1]);
+      expect(new Set(parts)).toEqual(new Set(['1', '2', '3']));
+      const methods = (url: string): Set<string | undefined> =>
+        new Set(requestsOf(url).map((line) => line.split(' ')[0]));
+      expect(methods(minio.endpoint)).toEqual(new Set(['PUT', 'GET']));
+      expect(methods(router)).toEqual(new Set(link === 'sse' ? ['GET', 'POST'] : ['CONNECT', 'GET', 'POST']));
+    },
+    60_000,
+  );
+
+  test.each([
+    ['the router', () => router, () => minio.endpoint],
+    ['the store', () => minio.endpoint, () => router],
+  ])(
+    'NO_PROXY takes %s out, and nothing else',
+    async (_, exempt, other) => {
+      // Outside, where the way without the proxy is there as well.
+      const env = { ...environment(), NO_PROXY: new URL(exempt()).host };
+      await using connector = startConnector(router, 'sse', env, NODES.websocket, network.outside);
+      await connector.logged(({ msg }) => msg === 'connected to router');
+      expect(await fetchLarge(NODES.websocket)).toMatchObject({ code: 0, isRight: true });
+      expect(ofConnector(exempt())).toEqual([]);
+      expect(ofConnector(other())).not.toEqual([]);
+    },
+    60_000,
+  );
+
+  test('a store that NO_PROXY exempts where no other way leads is an error that names it', async () => {
+    const exempt = { ...environment(), NO_PROXY: new URL(minio.endpoint).host };
+    await using connector = startConnector(router, 'sse', exempt);
+    await connector.logged(({ msg }) => msg === 'connected to router');
+    const { code, stderr, stdout } = await fetchLarge(NODES.websocket);
+    expect({ code, stdout: stdout.length }).toEqual({ code: 8, stdout: 0 });
+    expect(stderr).toContain('the store cannot be reached');
+    expect(stderr).toContain(new URL(minio.endpoint).host);
+    expect(puts()).toEqual([]);
+  }, 60_000);
+
+  test('a router that NO_PROXY exempts where no other way leads is named in the log', async () => {
+    const exempt = { ...environment(), NO_PROXY: new URL(router).host };
+    await using connector = startConnector(router, 'auto', exempt);
+    const line = await connector.logged(({ msg }) => msg === 'not connected; trying again');
+    expect(line).toMatchObject({
+      reason: expect.stringMatching(`${new URL(router).host} .*no way to its network`),
+    });
+    expect(requestsOf(router)).toEqual([]);
+  });
 });

@@ -161,6 +161,21 @@ describe('behind an nginx that ends silence soon', () => {
     expect(patient.log.filter(({ msg }) => /lost/.test(msg ?? ''))).toEqual([]);
   }, 60_000);
 
+  test('request-sync of what takes longer says who gave up and what to use, and is not asked for again', async () => {
+    await using node = await PlainConnector.connect(direct, { mac: OTHER, capabilities: 'cancel' });
+    const asking = runRelay(['app', 'request-sync', '--router', impatient, '-o', join(outDir, 'late'), OTHER, 'a.csv']);
+    const { request_id } = await node.next();
+    const { code, stderr } = await asking;
+    expect(code).toBe(5);
+    expect(stderr).toContain('a gateway in between gave up waiting for the router (HTTP 504)');
+    expect(stderr).toContain(`relay app request-stream ${OTHER} a.csv`);
+    expect(stderr).not.toMatch(/Is the router running|trying again/);
+    expect((await nginx.readAccessLog()).filter((line) => line.endsWith('request-sync 504'))).toHaveLength(1);
+    // Nobody reads it any more.
+    expect(await node.next()).toEqual({ command: 'cancel', request_id });
+    expect(await readdir(outDir)).not.toContain('late');
+  }, 30_000);
+
   test('an asynchronous request outlasts it, by polls that are shorter', async () => {
     await using node = await PlainConnector.connect(direct, { mac: OTHER });
     const asked = ask(

@@ -6,6 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Certificates, makeCertificates } from '../support/authority.ts';
 import { RoleProcess, run, runRelay, type RunResult, startRouterProcess } from '../support/processes.ts';
+import { findFreePort } from '../support/nginx.ts';
 import { PlainConnector } from '../support/plain-connector.ts';
 import { REVERSE_PROXIES, startReverseProxy } from '../support/reverse-proxies.ts';
 import { makeTempDir } from '../support/router.ts';
@@ -28,7 +29,7 @@ let dataDir = '';
 beforeAll(async () => {
   dataDir = resources.use(await makeTempDir()).path;
   await writeFile(join(dataDir, 'reading.bin'), bytes);
-  await writeFile(join(dataDir, 'large.bin'), Buffer.alloc(LARGE_BYTES, 'x'));
+  await writeFile(join(dataDir, 'large.bin'), randomBytes(LARGE_BYTES));
   certificates = await makeCertificates(resources.use(await makeTempDir()).path, 'IP:127.0.0.1');
 }, 60_000);
 
@@ -151,28 +152,57 @@ describe.each(REVERSE_PROXIES)('behind %s as deploy/ sets it', (name) => {
     curl(...args, '--json', JSON.stringify({ mac, dataset }), `${url}/datasets/request-stream`);
 });
 
+type Changes = readonly (readonly [from: string, to: string])[];
+
 const LOCATION = ['location / {', 'location /relay/ {'] as const;
-const PREFIX = ['X-Forwarded-Prefix ""', 'X-Forwarded-Prefix "/relay"'] as const;
+const HAPROXY_PREFIX = 'http-request del-header X-Forwarded-Prefix';
+
+/** How Caddy's file puts what follows into a block for the path. */
+const handle = (directive: string): Changes => [
+  ['\treverse_proxy ', `\t${directive} /relay/* {\n\treverse_proxy `],
+  ['\t\t\tcompression off\n\t\t}\n\t}\n', '\t\t\tcompression off\n\t\t}\n\t}\n\t}\n'],
+];
+
+/** What the files say of a path, without the header that tells the router of it. */
+const PATHS = {
+  nginx: { left: [LOCATION], 'taken away': [LOCATION, ['proxy_pass http://relay;', 'proxy_pass http://relay/;']] },
+  caddy: { left: handle('handle'), 'taken away': handle('handle_path') },
+  haproxy: {
+    left: [],
+    'taken away': [[HAPROXY_PREFIX, `http-request replace-path /relay(/.*) \\1\n    ${HAPROXY_PREFIX}`]],
+  },
+} as const satisfies Record<string, Record<string, Changes>>;
+
+/** The header that tells it. */
+const PREFIXES = {
+  nginx: ['X-Forwarded-Prefix ""', 'X-Forwarded-Prefix "/relay"'],
+  caddy: ['header_up -X-Forwarded-Prefix', 'header_up X-Forwarded-Prefix "/relay"'],
+  haproxy: [HAPROXY_PREFIX, 'http-request set-header X-Forwarded-Prefix /relay'],
+} as const;
 
 describe.each([
-  ['taken away', [LOCATION, PREFIX, ['proxy_pass http://relay;', 'proxy_pass http://relay/;']]],
-  ['left', [LOCATION, PREFIX]],
-] as const)('below a path that the proxy has %s', (_how, changes) => {
-  test.each(LINKS)('all patterns over %s', async (link) => {
+  ['nginx', 'left', LINKS],
+  ['nginx', 'taken away', LINKS],
+  ['caddy', 'left', ['websocket']],
+  ['caddy', 'taken away', ['sse']],
+  ['haproxy', 'left', ['sse']],
+  ['haproxy', 'taken away', ['websocket']],
+] as const)('below a path that %s has %s', (name, how, links) => {
+  const changes: Changes = PATHS[name][how];
+
+  test.each(links)('all patterns over %s, where a header tells the path', async (link) => {
     await using router = await startRouterProcess(TRUSTING);
-    await using proxy = await startReverseProxy('nginx', { router: router.url, certificates, changes });
+    const all = [...changes, PREFIXES[name]];
+    await using proxy = await startReverseProxy(name, { router: router.url, certificates, changes: all });
     await expectAllBelow(`${proxy.url}/relay`, link);
   });
 
-  test('all patterns where --public-url tells the path', async () => {
-    const publicUrl = 'https://127.0.0.1/relay/';
-    await using router = await startRouterProcess(['--insecure-no-auth', '--public-url', publicUrl]);
-    const [location, , ...rest] = changes;
-    const all = [location, ...rest];
-    await using proxy = await startReverseProxy('nginx', { router: router.url, certificates, changes: all });
-    const base = `${proxy.url}/relay`;
-    await using _connector = await startConnector(base, 'websocket', OTHER);
-    for (const pattern of ['request-sync', 'request-stream']) await expectBytes(pattern, base, OTHER);
+  test.each(links)('all patterns over %s, where --public-url tells the path', async (link) => {
+    const port = await findFreePort();
+    const base = `https://127.0.0.1:${port}/relay`;
+    await using router = await startRouterProcess(['--insecure-no-auth', '--public-url', `${base}/`]);
+    await using _proxy = await startReverseProxy(name, { router: router.url, certificates, port, changes });
+    await expectAllBelow(base, link);
   });
 });
 

@@ -7,8 +7,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { ensureMinio } from '../../scripts/minio.mjs';
+import { run } from './processes.ts';
 
-/** A MinIO server that runs for a test, on loopback only, with its data in a directory of its own. */
+/** A MinIO server that runs for a test, on loopback where nothing else is said, with its data in a directory of its own. */
 export interface Minio extends AsyncDisposable {
   readonly endpoint: string;
   readonly accessKey: string;
@@ -17,7 +18,7 @@ export interface Minio extends AsyncDisposable {
   readonly pid: number;
   /** Makes a bucket. @returns its name, a new one where none is given. */
   createBucket(name?: string): Promise<string>;
-  /** Every key in a bucket. */
+  /** Every key in a bucket; of a server in another network nobody here can ask, as for a new bucket. */
   listKeys(bucket: string): Promise<string[]>;
   /** How many uploads in parts are neither completed nor aborted, in all buckets: MinIO lists them for one key only. */
   countUploads(): Promise<number>;
@@ -27,37 +28,48 @@ export interface Minio extends AsyncDisposable {
   start(): Promise<void>;
 }
 
+/** Where a server listens. */
+export interface MinioPlace {
+  /** Words before the program that run it in another network, and its address there. */
+  readonly launcher: readonly string[];
+  readonly address: string;
+}
+
+const LOOPBACK: MinioPlace = { launcher: [], address: '127.0.0.1' };
+
 /** Ports are given up before MinIO takes them, so that another may come first. */
 const ATTEMPTS = 5;
 const READY_TIMEOUT_MS = 30_000;
 
 /** Starts a MinIO server; it is ready when this resolves, and stopped with its data removed when it is disposed of. */
-export async function startMinio(): Promise<Minio> {
+export async function startMinio(place: MinioPlace = LOOPBACK): Promise<Minio> {
   const binary = await ensureMinio();
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await startOnce(binary);
+      return await startOnce(binary, place);
     } catch (error) {
       if (attempt === ATTEMPTS) throw error;
     }
   }
 }
 
-async function startOnce(binary: string): Promise<Minio> {
+async function startOnce(binary: string, { launcher, address }: MinioPlace): Promise<Minio> {
   const directory = await mkdtemp(join(tmpdir(), 'relay-minio-'));
   const accessKey = `test${randomBytes(4).toString('hex')}`;
   const secretKey = randomBytes(16).toString('hex');
   const [port, consolePort] = await findPorts();
+  const [program, ...words] = [...launcher, binary];
   const launch = (): ChildProcess =>
     spawn(
-      binary,
+      program,
       // The console listens beyond loopback where it is not told otherwise, even when it is off.
       // prettier-ignore
       [
+        ...words,
         'server',
         join(directory, 'data'),
         '--address',
-        `127.0.0.1:${port}`,
+        `${address}:${port}`,
         '--console-address',
         `127.0.0.1:${consolePort}`,
         '--certs-dir',
@@ -76,7 +88,7 @@ async function startOnce(binary: string): Promise<Minio> {
         stdio: ['ignore', 'pipe', 'pipe'],
       },
     );
-  const endpoint = `http://127.0.0.1:${port}`;
+  const endpoint = `http://${address}:${port}`;
   let child: ChildProcess | undefined;
   let guard: ChildProcess | undefined;
   const start = async (): Promise<void> => {
@@ -89,7 +101,7 @@ async function startOnce(binary: string): Promise<Minio> {
     }
     guard = startGuard(child, directory);
     try {
-      await waitUntilReady(child, endpoint);
+      await waitUntilReady(child, () => isReady(endpoint, launcher));
     } catch (cause) {
       throw new Error(`MinIO did not start: ${output}`, { cause });
     }
@@ -165,30 +177,37 @@ async function findPorts(): Promise<number[]> {
   return ports;
 }
 
-async function waitUntilReady(child: ChildProcess, endpoint: string): Promise<void> {
+async function waitUntilReady(child: ChildProcess, askIsReady: () => Promise<boolean>): Promise<void> {
   const exited = once(child, 'exit').then(() => {
     throw new Error('it ended');
   });
   exited.catch(() => undefined);
   const deadline = Date.now() + READY_TIMEOUT_MS;
-  while (!(await Promise.race([isReady(endpoint), exited]))) {
+  while (!(await Promise.race([askIsReady(), exited]))) {
     if (Date.now() > deadline) throw new Error('it is not ready in time');
   }
 }
 
 /** MinIO has no sign of readiness but this address. */
-async function isReady(endpoint: string): Promise<boolean> {
-  try {
-    const response = await fetch(`${endpoint}/minio/health/ready`);
-    await response.arrayBuffer();
-    if (response.ok) return true;
-  } catch {
-    // Not listening yet.
+async function isReady(endpoint: string, launcher: readonly string[]): Promise<boolean> {
+  const url = `${endpoint}/minio/health/ready`;
+  const [program, ...words] = launcher;
+  // From another network it is asked there.
+  const ready =
+    program === undefined
+      ? await fetch(url).then(drain, () => false)
+      : (await run(program, [...words, 'curl', '--silent', '--fail', '--output', '/dev/null', url])).code === 0;
+  if (!ready) {
+    await new Promise((resolve) => {
+      setTimeout(resolve, 50);
+    });
   }
-  await new Promise((resolve) => {
-    setTimeout(resolve, 50);
-  });
-  return false;
+  return ready;
+}
+
+async function drain(response: Response): Promise<boolean> {
+  await response.arrayBuffer();
+  return response.ok;
 }
 
 async function stopProcess(child: ChildProcess, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {

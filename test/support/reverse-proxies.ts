@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { findProgram } from '../../scripts/test-programs.mjs';
 import type { Certificates } from './authority.ts';
+import { findFreePort } from './nginx.ts';
 import { makeTempDir } from './router.ts';
 
 /** A real proxy in front of a router, run with the file that is given out. */
@@ -18,6 +19,8 @@ export interface ReverseProxyOptions {
   /** The router's URL. */
   readonly router: string;
   readonly certificates: Certificates;
+  /** Where it listens on loopback; default a free port. */
+  readonly port?: number;
   /** Other changes to the file, as its comments tell: each text must be there. */
   readonly changes?: readonly (readonly [from: string, to: string])[];
 }
@@ -112,7 +115,7 @@ export async function startReverseProxy(
 async function startOnce(name: keyof typeof SETUPS, options: ReverseProxyOptions): Promise<ReverseProxy> {
   const setup: Setup = SETUPS[name];
   const directory = await makeTempDir();
-  const port = await findFreePort();
+  const port = options.port ?? (await findFreePort());
   const file = join(directory.path, setup.file);
   let text = await readFile(join(DEPLOY, setup.file), 'utf8');
   for (const [from, to] of [...setup.changes(port, directory.path, options), ...(options.changes ?? [])]) {
@@ -166,15 +169,6 @@ async function end(child: ChildProcess): Promise<void> {
   const timer = setTimeout(() => process.kill(-pid, 'SIGKILL'), END_TIMEOUT_MS);
   await exited;
   clearTimeout(timer);
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** These proxies have no other sign of readiness in common. */

@@ -69,6 +69,11 @@ async function findWords(error: RelayError, context: ErrorContext): Promise<stri
     case 'data_dir_unavailable':
       return advise('On the node, see that the directory given by --data-dir is there (a disk not mounted?).');
     case 'request_timeout':
+      if (error.details.gateway_status !== undefined) {
+        return advise(
+          `Nothing comes by request-sync until the router has it all, and the gateway allows no silence as long as that. Use \`relay app request-stream ${mac} ${quote(dataset)}\`, or request-offload.`,
+        );
+      }
       return advise('The node is connected, but slow or stuck: its log says more. --retry asks more often.');
     case 'unverified':
       return advise('Without --verify such content is accepted by its size alone.');

@@ -49,7 +49,9 @@ class Way implements AsyncDisposable {
   /** An app's request under way. */
   ask(pattern: Pattern, dataset: string): AppCall {
     const body = { mac: 'cc-28-aa-01-02-03', dataset };
-    return ask(this.#router.url, `/datasets/${pattern}`, body, { Accept: 'application/octet-stream' });
+    // What is in the store already is uploaded anew.
+    const headers = { Accept: 'application/octet-stream', 'Cache-Control': 'no-cache' };
+    return ask(this.#router.url, `/datasets/${pattern}`, body, headers);
   }
 
   /** What the app gets. */
@@ -86,10 +88,14 @@ describe.each(PATTERNS)('%s behind a proxy', (pattern) => {
     expect(way.warnings).toEqual([expect.stringContaining('client_max_body_size')]);
     const refused = way.proxy.list('refused').length;
     expect(refused).toBeGreaterThan(0);
-    const next = pattern === 'request-offload' ? 'request-stream' : pattern;
-    expect(sha256(await way.fetch(next, name))).toBe(sha256(content));
+    const count = way.proxy.list('passed').length;
+    expect(sha256(await way.fetch(pattern, name))).toBe(sha256(content));
+    // What is learnt by one pattern is known to the others.
+    if (pattern === 'request-offload') expect(sha256(await way.fetch('request-stream', name))).toBe(sha256(content));
     expect(way.proxy.list('refused')).toHaveLength(refused);
     const passed = way.proxy.list('passed').map(({ length }) => length);
+    const sum = passed.slice(count).reduce((total, length) => total + length, 0);
+    expect(sum).toBeGreaterThanOrEqual(content.length * (pattern === 'request-offload' ? 2 : 1));
     expect(Math.max(...passed)).toBe(512 * KIB);
   });
 

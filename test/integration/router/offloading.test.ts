@@ -121,6 +121,50 @@ describe('pattern C', () => {
     expect((await answer).json()).toMatchObject({ download_url, size: 5 });
   });
 
+  test.each([
+    ['a name that begins as it does', 'https://store.example.evil/x'],
+    ['a name that ends as it does', 'https://evil-store.example/x'],
+    ['a name below it', 'https://evil.store.example/x'],
+    ['its name as a user', 'https://store.example@evil.example/x'],
+    ['another port', 'https://store.example:8443/x'],
+    ['another scheme', 'http://store.example/x'],
+    ['another scheme on its port', 'http://store.example:443/x'],
+  ])('refuses a node’s own URL on %s', async (_, download_url) => {
+    await using router = await startRouter({ offloadOrigins: ['https://store.example'] });
+    await using node = await PlainConnector.connect(router.url);
+    const { answer } = ask(router.url, OFFLOAD);
+    const { request_id } = await node.next();
+    expect(await node.post(RESULT, { request_id, download_url, size: 5 })).toMatchObject({
+      status: 400,
+      body: { code: 'invalid_request', detail: expect.stringContaining('download_url') },
+    });
+    const refused = (await answer).json();
+    expect(refused).toMatchObject({ code: 'connector_failed' });
+    expect(refused).not.toHaveProperty('download_url');
+  });
+
+  test('refuses another node’s object, which is nobody else’s to give away', async () => {
+    await using router = await startRouter();
+    const ofOther = 'cc-28-aa-01-02-04';
+    await using other = await PlainConnector.connect(router.url, { mac: ofOther });
+    const asked = ask(router.url, OFFLOAD, { mac: ofOther, dataset: 'secret.csv' }).answer;
+    const theirs = (await other.next()) as UploadCommand;
+    expect((await put(theirs.upload.url, 'hello')).status).toBe(200);
+    const { download_url } = theirs.upload;
+    await other.post(RESULT, { request_id: theirs.request_id, download_url, size: 5 });
+    const signed = String((await asked).json()['download_url']);
+    // By its name, and as the app of the other got it.
+    for (const url of [download_url, signed]) {
+      await using node = await PlainConnector.connect(router.url);
+      const { answer } = ask(router.url, OFFLOAD);
+      const { request_id } = await node.next();
+      expect(await node.post(RESULT, { request_id, download_url: url, size: 5 })).toMatchObject({ status: 400 });
+      expect((await answer).json()).toMatchObject({ code: 'connector_failed' });
+    }
+    // And it is still there for those who may have it.
+    expect(await (await fetch(signed)).text()).toBe('hello');
+  });
+
   test('uploads the same content once, and changed content again', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url, { capabilities: 'stat' });

@@ -273,6 +273,34 @@ describe('what is no answer of a router', () => {
     }
   });
 
+  test.each([504, 524])('tells a gateway that gave up waiting from a router that is away: %d', async (status) => {
+    await using relay = await withClient((_, response) => {
+      response.removeHeader('Relay-Request-Id');
+      response.writeHead(status, { 'Retry-After': '9' }).end('<h1>Time-out</h1><hr>nginx');
+    });
+    const words = `a gateway in between gave up waiting for the router (HTTP ${status}), "Time-out nginx"`;
+    const stream = await failureOf(relay.client.requestStream(MAC, 'a'));
+    expect(stream).toMatchObject({ code: 'router_unreachable', retryable: true });
+    expect(stream.details).toEqual({ gateway_status: status, retry_after: 9 });
+    expect(stream.message).toContain(words);
+    // The same request would be as silent for as long again.
+    for (const work of [relay.client.requestSync(MAC, 'a'), relay.client.requestSyncBytes(MAC, 'a')]) {
+      const error = await failureOf(work);
+      expect(error).toMatchObject({ code: 'request_timeout', exitCode: 5, retryable: false });
+      expect(error.details).toEqual({ gateway_status: status, retryable: false });
+      expect(error.message).toContain(words);
+    }
+  });
+
+  test('takes a 504 of the router itself for what it says', async () => {
+    await using relay = await withClient((_, response) =>
+      sendProblem(response, 504, 'request_timeout', { retryable: true }),
+    );
+    const error = await failureOf(relay.client.requestSync(MAC, 'a'));
+    expect(error).toMatchObject({ code: 'request_timeout', retryable: true });
+    expect(error.details).not.toHaveProperty('gateway_status');
+  });
+
   test.each([
     ['120', 120],
     [new Date(Date.now() + 3_600_000).toUTCString(), expect.closeTo(3600, -2)],

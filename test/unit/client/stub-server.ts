@@ -102,7 +102,9 @@ export async function readAll(body: ReadableStream<Uint8Array>): Promise<Buffer>
 }
 
 /** What a promise fails with. */
-export async function failureOf(work: Promise<unknown>): Promise<Error & { code?: string; retryable?: boolean }> {
+export async function failureOf(
+  work: Promise<unknown>,
+): Promise<Error & { code?: string; retryable?: boolean; details?: object }> {
   try {
     await work;
   } catch (error) {

@@ -64,6 +64,13 @@ test.each<ErrorCode>([
   expect((await explain(code)).split('\n')).toHaveLength(2);
 });
 
+test('a gateway that ends silence leaves the patterns that are not silent', async () => {
+  const text = await explain('request_timeout', { gateway_status: 504, retryable: false });
+  expect(text).toContain(`\`relay app request-stream ${MAC} sales.cvs\``);
+  expect(text).toContain('request-offload');
+  expect(text).not.toContain('its log');
+});
+
 test('a certificate that nobody vouches for comes with --ca', async () => {
   const cause = new Error('fetch failed', {
     cause: Object.assign(new Error('x'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }),

@@ -302,6 +302,22 @@ test('a router that is away is waited for, which is said at once, and Ctrl-C end
   expect(stderr).toContain('Is the router running, and is --router (RELAY_ROUTER) its address?');
 });
 
+test.each([[[]], [['--json']]])(
+  'a request-sync whose silence a gateway ended is not asked for again %j',
+  async (words) => {
+    await using relay = await serve((_, response) => {
+      response.removeHeader('Relay-Request-Id');
+      response.writeHead(504, { 'Content-Type': 'text/html' }).end('<h1>504 Gateway Time-out</h1>');
+    });
+    const { code, stdout, stderr } = await runApp(['request-sync', MAC, 'a', ...words], { router: relay.url });
+    expect({ code, stdout: stdout.length }).toEqual({ code: 5, stdout: 0 });
+    expect(stderr).toContain('a gateway in between gave up waiting for the router (HTTP 504)');
+    expect(stderr).toContain(`relay app request-stream ${MAC} a`);
+    expect(stderr).not.toMatch(/Is the router running|trying again|waiting for the router for/);
+    expect(relay.seen).toHaveLength(1);
+  },
+);
+
 describe('request-sync --json', () => {
   test("prints the router's answer, or writes it to the file", async () => {
     await using relay = await serveDataset();
