@@ -1,6 +1,6 @@
 import { evaluatePreconditions, allowsRange, readSingleTag, type Validators } from '../../http/conditions.ts';
 import { parseRange } from '../../http/range.ts';
-import { plainEtags } from '../../http/content-coding.ts';
+import { chooseCoding, codedEtag, plainEtags } from '../../http/content-coding.ts';
 import type { DatasetInfo } from '../../protocol/answers.ts';
 import { type DatasetName, parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
@@ -147,7 +147,11 @@ function answerCondition(context: Context, { request, response }: Call, mac: Mac
   if (verdict === 'precondition_failed')
     throw new RelayError('precondition_failed', `the dataset ${JSON.stringify(info.name)} is not the one asked for`);
   const ranges = { 'Accept-Ranges': acceptRanges(context.registry.findLink(mac)) };
-  response.writeHead(304, { ...DATASET_HEADERS, ...validatorHeaders(info), ...ranges }).end();
+  // The tag is that of the representation that the client has, which may be a coded one.
+  const coding = chooseCoding(request.headers['accept-encoding']);
+  const coded = info.etag !== undefined && coding !== undefined ? codedEtag(info.etag, coding) : undefined;
+  const tag = coded !== undefined && known?.includes(coded) === true ? { ETag: coded } : {};
+  response.writeHead(304, { ...DATASET_HEADERS, ...validatorHeaders(info), ...ranges, ...tag }).end();
   return true;
 }
 
