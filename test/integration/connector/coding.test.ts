@@ -1,18 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
 import http from 'node:http';
-import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
-import { Connector } from '../../../src/connector/connector.ts';
-import { silentLogger } from '../../../src/observability/logger.ts';
-import type { Mac } from '../../../src/protocol/mac.ts';
 import { FarLine } from '../../support/far-line.ts';
 import { FaultyLine } from '../../support/faulty-line.ts';
+import { startOwnConnector } from '../../support/own-connector.ts';
 import { ask } from '../../support/plain-app.ts';
-import { MAC } from '../../support/plain-connector.ts';
-import { makeTempDir, startRouter } from '../../support/router.ts';
+import { startRouter } from '../../support/router.ts';
 
 const STREAM = '/datasets/request-stream';
 const SYNC = '/datasets/request-sync';
@@ -31,25 +26,8 @@ async function makeSite(
   const { url } = resources.use(await startRouter());
   const line = resources.use(await FaultyLine.to(Number(new URL(url).port)));
   line.bytesPerSecond = bytesPerSecond;
-  resources.use(await connect(line.url, bytes));
+  resources.use(await startOwnConnector(line.url, bytes));
   return { url, sent: () => line.passed('data', 'up'), [Symbol.asyncDispose]: () => resources.disposeAsync() };
-}
-
-async function connect(routerUrl: string, bytes: Buffer): Promise<AsyncDisposable> {
-  const resources = new AsyncDisposableStack();
-  const data = resources.use(await makeTempDir());
-  await writeFile(join(data.path, 'a.csv'), bytes);
-  const connector = new Connector({
-    routerUrl: new URL(routerUrl),
-    mac: MAC as Mac,
-    dataDir: data.path,
-    version: '0.0.0-test',
-    logger: silentLogger(),
-  });
-  void connector.run();
-  resources.defer(() => connector.close());
-  await once(connector, 'online');
-  return resources;
 }
 
 const digestOf = (bytes: Buffer): string => `sha-256=:${createHash('sha256').update(bytes).digest('base64')}:`;
@@ -95,7 +73,7 @@ test('over a long way, what comes by several connections is coded as well', asyn
   await using router = await startRouter();
   await using line = await FarLine.to(router.url, 25);
   await using counting = await FaultyLine.to(Number(new URL(line.url).port));
-  await using _ = await connect(counting.url, large);
+  await using _ = await startOwnConnector(counting.url, large);
   const { bytes } = await ask(router.url, STREAM).answer;
   expect(bytes.equals(large)).toBe(true);
   expect(line.mostBusy).toBeGreaterThan(1);
@@ -134,7 +112,7 @@ test('where a proxy wants the length of every body, it goes plain from then on',
     proxy.closeAllConnections();
     await new Promise((resolve) => proxy.close(resolve));
   });
-  stack.use(await connect(`http://127.0.0.1:${port}`, CSV));
+  stack.use(await startOwnConnector(`http://127.0.0.1:${port}`, CSV));
   for (let count = 0; count < 2; count++) {
     const { bytes } = await ask(router.url, STREAM).answer;
     expect(bytes.equals(CSV)).toBe(true);

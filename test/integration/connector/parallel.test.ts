@@ -1,14 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { Connector } from '../../../src/connector/connector.ts';
 import type { Transport } from '../../../src/connector/options.ts';
-import { silentLogger } from '../../../src/observability/logger.ts';
-import type { Mac } from '../../../src/protocol/mac.ts';
 import { FarLine } from '../../support/far-line.ts';
 import { ObstructingProxy } from '../../support/obstructing-proxy.ts';
+import { startOwnConnector } from '../../support/own-connector.ts';
 import { ask, call } from '../../support/plain-app.ts';
 import { MAC, PlainConnector } from '../../support/plain-connector.ts';
 import { makeTempDir, startRouter } from '../../support/router.ts';
@@ -23,20 +20,8 @@ async function makeSite(
   const resources = new AsyncDisposableStack();
   const { url } = resources.use(await startRouter());
   const line = resources.use(await FarLine.to(url, delayMs));
-  const data = resources.use(await makeTempDir());
   const bytes = randomBytes(24 * MIB + 12_345);
-  await writeFile(join(data.path, 'a.csv'), bytes);
-  const connector = new Connector({
-    routerUrl: new URL(line.url),
-    mac: MAC as Mac,
-    dataDir: data.path,
-    version: '0.0.0-test',
-    logger: silentLogger(),
-    ...options,
-  });
-  void connector.run();
-  resources.defer(() => connector.close());
-  await once(connector, 'online');
+  resources.use(await startOwnConnector(line.url, bytes, options));
   return { url, bytes, line, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
 
