@@ -1,5 +1,5 @@
-import { readlink, realpath, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
+import type { Disk } from './disk.ts';
 
 /**
  * Whether `file` lies below `root`; both are real paths, so that each thing has one spelling. Compared exactly on Windows
@@ -11,6 +11,12 @@ export function isBelow(root: string, file: string, platform: NodeJS.Platform): 
   return file.startsWith(start) && file.length > start.length;
 }
 
+/** An open file, and the disk that it was opened on. */
+export interface OpenedFile {
+  readonly descriptor: number;
+  readonly disk: Disk;
+}
+
 /**
  * Whether what was opened, not what a path leads to by now, lies below `root`. On Linux the kernel says where the open
  * file is; elsewhere the path is resolved anew and must lead to the very file that is open.
@@ -18,30 +24,30 @@ export function isBelow(root: string, file: string, platform: NodeJS.Platform): 
 export async function isOpenedBelow(
   root: string,
   file: string,
-  handle: FileHandle,
+  opened: OpenedFile,
   platform: NodeJS.Platform,
 ): Promise<boolean> {
-  const opened = platform === 'linux' ? await readOwnPath(handle) : undefined;
-  return opened === undefined ? isResolvedBelow(root, file, handle, platform) : isBelow(root, opened, platform);
+  const own = platform === 'linux' ? await readOwnPath(opened) : undefined;
+  return own === undefined ? isResolvedBelow(root, file, opened, platform) : isBelow(root, own, platform);
 }
 
 /** Whether the path still leads, below `root`, to the very file that is open. */
 async function isResolvedBelow(
   root: string,
   file: string,
-  handle: FileHandle,
+  { descriptor, disk }: OpenedFile,
   platform: NodeJS.Platform,
 ): Promise<boolean> {
-  const real = await realpath(file);
+  const real = await disk.realpath(file);
   if (!isBelow(root, real, platform)) return false;
-  const [there, here] = await Promise.all([stat(real, { bigint: true }), handle.stat({ bigint: true })]);
+  const [there, here] = await Promise.all([disk.stat(real), disk.fstat(descriptor)]);
   return there.dev === here.dev && there.ino === here.ino;
 }
 
 /** Where the kernel has an open file; undefined where /proc is not mounted. */
-async function readOwnPath(handle: FileHandle): Promise<string | undefined> {
+async function readOwnPath({ descriptor, disk }: OpenedFile): Promise<string | undefined> {
   try {
-    return await readlink(`/proc/self/fd/${handle.fd}`);
+    return await disk.readlink(`/proc/self/fd/${descriptor}`);
   } catch {
     return undefined;
   }

@@ -3,7 +3,7 @@ import { lstat, opendir, stat } from 'node:fs/promises';
 import type { Logger } from '../../observability/logger.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
-import type { DataDir } from './data-dir.ts';
+import type { DataDir, Root } from './data-dir.ts';
 import { type Directory, openDirectory } from './directory.ts';
 import { type DatasetFacts, readFacts } from './facts.ts';
 import { isNotThere, isRefused, systemCode } from './file-errors.ts';
@@ -37,17 +37,17 @@ interface Entry {
  */
 export async function* listDatasets(dataDir: DataDir, options: ListOptions): AsyncGenerator<DatasetFacts> {
   const root = await dataDir.locate();
-  yield* new Walk(root, dataDir, options).enter(root, '', [], 0, true);
+  yield* new Walk(root, dataDir, options).enter(root.path, '', [], 0, true);
   // What was lost on the way would have looked like an end.
   await dataDir.locate();
 }
 
 class Walk {
-  readonly #root: string;
+  readonly #root: Root;
   readonly #dataDir: DataDir;
   readonly #options: ListOptions;
 
-  constructor(root: string, dataDir: DataDir, options: ListOptions) {
+  constructor(root: Root, dataDir: DataDir, options: ListOptions) {
     this.#root = root;
     this.#dataDir = dataDir;
     this.#options = options;
@@ -64,7 +64,9 @@ class Walk {
     linked: number,
     follow: boolean,
   ): AsyncGenerator<DatasetFacts> {
-    const directory = await this.#orSkip(prefix, () => openDirectory(this.#root, file, follow, this.#dataDir.platform));
+    const directory = await this.#orSkip(prefix, () =>
+      openDirectory(this.#root.path, file, follow, this.#dataDir.platform),
+    );
     if (directory === undefined) return;
     try {
       if (chain.includes(directory.real)) return;

@@ -1,10 +1,10 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open, stat } from 'node:fs/promises';
-import path from 'node:path';
+import { type BigIntStats, constants } from 'node:fs';
+import { join } from 'node:path';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
-import { isOpenedBelow } from './containment.ts';
-import type { DataDir } from './data-dir.ts';
+import { isOpenedBelow, type OpenedFile } from './containment.ts';
+import type { DataDir, Root } from './data-dir.ts';
+import { directDisk, readAt, threadedDisk } from './disk.ts';
 import { computeEtag } from './etag.ts';
 import { type DatasetFacts, readFacts } from './facts.ts';
 import { isNotThere, notFound, toDatasetError } from './file-errors.ts';
@@ -16,11 +16,14 @@ const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NO
 /** A dataset that is open for reading. Close it on every way out. */
 export class OpenDataset implements AsyncDisposable {
   readonly facts: DatasetFacts;
-  readonly #handle: FileHandle;
+  readonly #file: OpenedFile;
+  #users = 0;
+  #isClosed = false;
+  #onUnused: () => void = () => {};
 
-  constructor(facts: DatasetFacts, handle: FileHandle) {
+  constructor(facts: DatasetFacts, file: OpenedFile) {
     this.facts = facts;
-    this.#handle = handle;
+    this.#file = file;
   }
 
   /**
@@ -31,7 +34,7 @@ export class OpenDataset implements AsyncDisposable {
   async read(buffer: Buffer, length: number, position: number): Promise<number> {
     let bytesRead: number;
     try {
-      ({ bytesRead } = await this.#handle.read(buffer, 0, length, position));
+      bytesRead = await this.#use(({ descriptor }) => readAt(descriptor, buffer, length, position));
     } catch (error) {
       throw toDatasetError(this.facts.name, error);
     }
@@ -41,7 +44,7 @@ export class OpenDataset implements AsyncDisposable {
 
   /** Makes sure that the file is still the one that was opened. @throws {RelayError} dataset_changed when it is not. */
   async verify(): Promise<void> {
-    const stats = await this.#handle.stat({ bigint: true });
+    const stats = await this.#use(({ descriptor, disk }) => disk.fstat(descriptor));
     if (computeEtag(stats) !== this.facts.etag) throw this.#changed();
   }
 
@@ -52,7 +55,25 @@ export class OpenDataset implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#handle.close();
+    const { descriptor, disk } = this.#file;
+    this.#isClosed = true;
+    if (this.#users > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onUnused = resolve;
+      });
+    }
+    await disk.close(descriptor);
+  }
+
+  /** Keeps the file open until `work` is over: its descriptor may soon be another file's. */
+  async #use<T>(work: (file: OpenedFile) => T | Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new RelayError('cancelled', 'the dataset is closed');
+    this.#users++;
+    try {
+      return await work(this.#file);
+    } finally {
+      if (--this.#users === 0) this.#onUnused();
+    }
   }
 
   #changed(): RelayError {
@@ -73,7 +94,7 @@ export async function openDataset(dataDir: DataDir, name: DatasetName): Promise<
   const root = await dataDir.locate();
   try {
     if (!isOffered(name, dataDir)) throw notFound(name);
-    const exact = (await isOwnSpelling(root, name, dataDir.platform)) ? name : undefined;
+    const exact = (await isOwnSpelling(root.path, name, dataDir.platform)) ? name : undefined;
     return (exact && (await openExact(root, exact, dataDir.platform))) ?? (await openNormalized(root, name, dataDir));
   } catch (error) {
     const failure = toDatasetError(name, error);
@@ -83,8 +104,8 @@ export async function openDataset(dataDir: DataDir, name: DatasetName): Promise<
   }
 }
 
-async function openNormalized(root: string, name: DatasetName, dataDir: DataDir): Promise<OpenDataset> {
-  const found = await findNormalized(root, name, dataDir.platform);
+async function openNormalized(root: Root, name: DatasetName, dataDir: DataDir): Promise<OpenDataset> {
+  const found = await findNormalized(root.path, name, dataDir.platform);
   if (found === undefined || !isOffered(found, dataDir)) throw notFound(name);
   const dataset = await openExact(root, found, dataDir.platform);
   if (dataset === undefined) throw notFound(name);
@@ -92,30 +113,33 @@ async function openNormalized(root: string, name: DatasetName, dataDir: DataDir)
 }
 
 /**
- * Opens what `name` spells, by the checks of {@link openDataset}.
- * @param root real path of the data directory.
+ * Opens what `name` spells, by the checks of {@link openDataset}. A thread looks first: that may wait for a disk to find the
+ * file, and what follows on a local one does not.
  * @returns undefined where there is nothing of that name.
  * @throws {RelayError} dataset_not_found when it is not offered; else the system's error.
  */
 export async function openExact(
-  root: string,
+  root: Root,
   name: DatasetName,
   platform: NodeJS.Platform,
 ): Promise<OpenDataset | undefined> {
-  const file = path.join(root, name);
+  const path = join(root.path, name);
+  let found: BigIntStats;
   try {
-    if (!(await stat(file)).isFile()) throw notFound(name);
+    found = await threadedDisk.stat(path);
+    if (!found.isFile()) throw notFound(name);
   } catch (error) {
     if (isNotThere(error)) return undefined;
     throw error;
   }
-  const handle = await open(file, FLAGS);
+  const disk = found.dev === root.localDevice ? directDisk : threadedDisk;
+  const file = { descriptor: await disk.open(path, FLAGS), disk };
   try {
-    const stats = await handle.stat({ bigint: true });
-    if (!stats.isFile() || !(await isOpenedBelow(root, file, handle, platform))) throw notFound(name);
-    return new OpenDataset(readFacts(name, stats), handle);
+    const stats = await disk.fstat(file.descriptor);
+    if (!stats.isFile() || !(await isOpenedBelow(root.path, path, file, platform))) throw notFound(name);
+    return new OpenDataset(readFacts(name, stats), file);
   } catch (error) {
-    await handle.close();
+    await disk.close(file.descriptor);
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 import { mkdir, open, rename, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { directDisk, threadedDisk } from '../../../../src/connector/datasets/disk.ts';
 import { isBelow, isOpenedBelow } from '../../../../src/connector/datasets/containment.ts';
 import { Sandbox } from '../support-dir.ts';
 
@@ -44,9 +45,10 @@ describe('what lies below a directory', () => {
   });
 
   test.each([
-    ['by the open file', 'linux'],
-    ['by its path, where the kernel does not say', 'darwin'],
-  ] as const)('is told %s', async (_, platform) => {
+    ['by the open file', 'linux', threadedDisk],
+    ['by the open file, at once', 'linux', directDisk],
+    ['by its path, where the kernel does not say', 'darwin', threadedDisk],
+  ] as const)('is told %s', async (_, platform, disk) => {
     await using sandbox = await Sandbox.create({ inside: 'i', 'sub/file': 's' });
     const { data, top } = sandbox;
     await writeFile(path.join(top, 'outside'), 'o');
@@ -55,7 +57,8 @@ describe('what lies below a directory', () => {
     const results: Record<string, boolean> = {};
     for (const name of ['inside', 'sub/file', 'link-in', 'link-out']) {
       await using handle = await open(path.join(data, name));
-      results[name] = await isOpenedBelow(data, path.join(data, name), handle, platform);
+      const file = { descriptor: handle.fd, disk };
+      results[name] = await isOpenedBelow(data, path.join(data, name), file, platform);
     }
     expect(results).toEqual({ inside: true, 'sub/file': true, 'link-in': true, 'link-out': false });
   });
@@ -71,7 +74,8 @@ describe('what lies below a directory', () => {
     await rename(box, path.join(sandbox.top, 'used'));
     await rename(`${box}-away`, box);
     for (const platform of ['darwin', 'linux'] as const) {
-      expect(await isOpenedBelow(sandbox.data, path.join(box, 'file'), handle, platform)).toBe(false);
+      const file = { descriptor: handle.fd, disk: threadedDisk };
+      expect(await isOpenedBelow(sandbox.data, path.join(box, 'file'), file, platform)).toBe(false);
     }
   });
 });

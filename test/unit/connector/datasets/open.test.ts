@@ -307,6 +307,21 @@ describe('opening a dataset', () => {
   });
 });
 
+test.each(['linux', 'darwin'] as const)('a dataset that is closed is not read any more (%s)', async (rules) => {
+  await using sandbox = await Sandbox.create({ 'a.csv': 'first', 'b.csv': 'other' });
+  const dataDir = await DataDir.open(sandbox.data, { hidden: false, platform: rules });
+  const dataset = await openDataset(dataDir, named('a.csv'));
+  const buffer = Buffer.alloc(5);
+  const reading = dataset.read(buffer, 5, 0);
+  await dataset[Symbol.asyncDispose]();
+  // Its descriptor may be that of another file by now.
+  await using _other = await openDataset(dataDir, named('b.csv'));
+  await expect(dataset.read(Buffer.alloc(5), 5, 0)).rejects.toMatchObject({ code: 'cancelled' });
+  await expect(dataset.verify()).rejects.toMatchObject({ code: 'cancelled' });
+  await reading;
+  expect(buffer.toString()).toBe('first');
+});
+
 describe('the data directory', () => {
   test('that is gone, or is no directory any more, is data_dir_unavailable for every name', async () => {
     await using sandbox = await Sandbox.create({ 'a.csv': 'a' });
