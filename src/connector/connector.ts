@@ -108,7 +108,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       clock: this.#clock,
       arrivals,
       lineRate,
-      isLinkUp: () => this.#link !== undefined,
+      findLink: () => this.#link,
     });
     const mayCode = (): boolean => passages.takesUnmeasured(router.url('datasets/stream/chunk'));
     const codings = new Codings({ lineRate, clock: this.#clock, mayCode });

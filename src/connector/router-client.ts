@@ -11,6 +11,7 @@ import { currentTrace } from '../observability/trace.ts';
 import { decodeValue, unwrap } from '../protocol/codec.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
+import { encodeInlineHead, encodeInlineResult, type InlineHead } from '../protocol/inline.ts';
 import type { Mac } from '../protocol/mac.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { Authorization } from './authorization.ts';
@@ -21,6 +22,7 @@ import type { LineRate } from '../http/line-rate.ts';
 import { findObstacle, type Obstacle } from './http/obstacle.ts';
 import { isPassing, parseReply, toReplyError } from './http/reply-error.ts';
 import { type BodyWriter, type Reply, send } from './http/send.ts';
+import type { Link } from './link/link.ts';
 import { HOLDABLE_BYTES } from './passages.ts';
 
 /** RFC 9110 §15.5.12. */
@@ -49,8 +51,8 @@ interface RouterClientOptions {
   readonly clock: Clock;
   readonly arrivals: Arrivals;
   readonly lineRate: LineRate;
-  /** Whether the router is known to be there, so that silence on a data POST means an app that does not read. */
-  readonly isLinkUp: () => boolean;
+  /** The link at the moment. With one the router is known to be there: silence on a data POST means an app that does not read. */
+  readonly findLink: () => Link | undefined;
 }
 
 /** A binary body and what its headers say. */
@@ -81,7 +83,7 @@ export type DataOutcome =
   /** Something on the way takes no body without its length, and so none that is coded. */
   | { readonly kind: 'unmeasured' };
 
-/** What a connector says to the router over HTTP. Every method rejects with the signal's reason when it aborts. */
+/** What a connector says to the router, over HTTP for the most part. Every method rejects with the signal's reason when it aborts. */
 export class RouterClient {
   readonly #options: RouterClientOptions;
 
@@ -94,9 +96,37 @@ export class RouterClient {
     return routerEndpoint(this.#options.routerUrl, path);
   }
 
-  /** Answers a command in JSON. Safe to repeat, and repeated where the connection or a proxy fails. */
+  /**
+   * Answers a command in JSON, over the link where that takes it: where it breaks, the router asks again.
+   * @param inlineMax of the command.
+   */
+  async sendResult(
+    result: Omit<Result, 'encoding'>,
+    inlineMax: number | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const message = encodeInlineResult(result);
+    if (Buffer.byteLength(message) <= (inlineMax ?? 0) && this.#options.findLink()?.sendResult?.(message) === true)
+      return;
+    await this.postResult(result, signal);
+  }
+
+  /** Answers a command in JSON by a POST. Safe to repeat, and repeated where the connection or a proxy fails. */
   async postResult(result: Omit<Result, 'encoding'>, signal: AbortSignal): Promise<void> {
     await this.#postJson('datasets/result', result, signal);
+  }
+
+  /**
+   * Answers a command with bytes over the link. Nothing comes in reply.
+   * @returns whether the link takes them.
+   */
+  async sendInline(head: InlineHead, bytes: Buffer, inlineMax: number, signal: AbortSignal): Promise<boolean> {
+    const { findLink, agents } = this.#options;
+    const line = Buffer.from(encodeInlineHead(head));
+    const length = line.length + bytes.length;
+    if (length > inlineMax || findLink()?.sendResult === undefined) return false;
+    await agents.pace?.take(length, signal);
+    return findLink()?.sendResult?.(Buffer.concat([line, bytes], length)) ?? false;
   }
 
   /** Answers a command with a failure. */
@@ -164,7 +194,7 @@ export class RouterClient {
         body: tallyBody(post.body, post.encoding, tally),
         signal: isHoldable ? AbortSignal.any([signal, cut.signal]) : signal,
         silenceMs: SILENCE_MS,
-        isStalled: () => !this.#options.isLinkUp(),
+        isStalled: () => this.#options.findLink() === undefined,
         onConnected: () => watch?.start(),
         beforeCut: post.beforeCut,
       });

@@ -18,7 +18,7 @@ export interface Sent {
 }
 
 /** Shorter bodies say nothing of a line: the way and the work at its ends are most of their time, in bytes. */
-const TELLING_BYTES = 32 * 1024;
+export const TELLING_BYTES = 32 * 1024;
 
 /**
  * How many bytes a line carries in a time, as far as that was seen. A reader that is slower than the line counts as one.

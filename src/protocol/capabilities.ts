@@ -10,6 +10,7 @@
  * - `cancel`: understands `cancel`.
  * - `progress`: reports how far an upload to the store is, at least every ten seconds.
  * - `receiving`: wants to hear when a binary body of its begins to arrive.
+ * - `inline`: may answer over its WebSocket with results of up to the `inline_max` of the command.
  * - `heartbeat`: POSTs heartbeats for its SSE link.
  * - `zstd`, `gzip`: may send binary bodies with this content coding, where the command has it in `accept_encoding`.
  */
@@ -25,6 +26,7 @@ export const CAPABILITIES = [
   'cancel',
   'progress',
   'receiving',
+  'inline',
   'heartbeat',
   'zstd',
   'gzip',

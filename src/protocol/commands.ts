@@ -18,7 +18,12 @@ const uploadTarget = signedRequest.extend({ download_url: httpUrl, expires_at: t
 export type UploadTarget = z.infer<typeof uploadTarget>;
 
 /** What every command that asks for an answer has. */
-const identified = { request_id: requestId, traceparent };
+const identified = {
+  request_id: requestId,
+  traceparent,
+  /** A result in a message of up to so many bytes may come over the link, in place of a POST. */
+  inline_max: byteCount.optional(),
+};
 const addressed = { ...identified, dataset_name: datasetName };
 
 /** The dataset as it must be (`if_match`), the part that is wanted, and whether its digest is. */
@@ -99,6 +104,8 @@ export function encodeCommand(value: Command | Receiving): string {
 }
 
 function exceedsFrame(text: string): boolean {
+  // A code unit becomes three bytes at most.
+  if (text.length * 3 <= MAX_FRAME_BYTES) return false;
   return text.length > MAX_FRAME_BYTES || new TextEncoder().encode(text).length > MAX_FRAME_BYTES;
 }
 

@@ -1,6 +1,7 @@
 import { currentTrace } from '../observability/trace.ts';
 import type { Command } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
+import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
 import type { Mac } from '../protocol/mac.ts';
 import type { Grant } from './access/grant.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -101,6 +102,11 @@ export class Dispatcher implements RegistryListener {
     const ended = this.#ended.get(id);
     if (ended?.error?.code === 'cancelled') throw ended.error;
     throw new RelayError('request_gone', 'there is no such request, or it has ended', { details: { request_id: id } });
+  }
+
+  /** The exchange that is under way with this id. */
+  findLive(id: string): Exchange | undefined {
+    return this.#live.get(id);
   }
 
   /** What is remembered of an exchange that has ended with this id. */
@@ -210,14 +216,14 @@ export class Dispatcher implements RegistryListener {
         command.then(
           (made) => {
             // A link that went down meanwhile has put the exchange to waiting for the next one.
-            if (!exchange.ended && exchange.link === link) link.send(traced(made, exchange));
+            if (!exchange.ended && exchange.link === link) link.send(complete(made, exchange, link));
           },
           (error: unknown) => {
             if (exchange.link === link) exchange.fail(RelayError.from(error));
           },
         );
       } else {
-        if (!link.send(traced(command, exchange))) return false;
+        if (!link.send(complete(command, exchange, link))) return false;
         exchange.markSent(link);
       }
     } catch (error) {
@@ -296,9 +302,14 @@ export class Dispatcher implements RegistryListener {
   }
 }
 
-/** The command with the trace that it belongs to, where there is one. */
-function traced(command: Command, { options: { traceparent } }: Exchange): Command {
-  return traceparent === undefined ? command : ({ ...command, traceparent } as Command);
+/** The command with what all of them have: the trace that it belongs to, and whether its result may come over the link. */
+function complete(command: Command, { options: { traceparent } }: Exchange, { kind, hello }: Link): Command {
+  const isInline = kind === 'websocket' && hello.capabilities.has('inline');
+  return {
+    ...command,
+    ...(traceparent !== undefined && { traceparent }),
+    ...(isInline && { inline_max: MAX_FRAME_BYTES }),
+  } as Command;
 }
 
 /** Whether two links are of one process, which says so; without that nobody knows, and it counts as another. */

@@ -32,6 +32,7 @@ import { Offloads } from './patterns/offloading.ts';
 import { Registry } from './registry.ts';
 import { sendError } from './reply.ts';
 import { RequestLog, type RequestRecord } from './request-log.ts';
+import { InlineResults } from './results.ts';
 import { answerRoutes } from './routes/answers.ts';
 import { connectorRoutes } from './routes/connectors.ts';
 import { datasetRoutes } from './routes/datasets.ts';
@@ -139,10 +140,12 @@ export class Router {
       metrics,
       state,
     };
+    const results = new InlineResults({ dispatcher, access: this.#context.access });
     const events: LinkEvents & { heartbeatIntervalMs: number; heartbeatTimeoutMs: number } = {
       heartbeatIntervalMs: options.heartbeatIntervalMs,
       heartbeatTimeoutMs: options.heartbeatTimeoutMs,
       alive: (link) => registry.touch(link),
+      answered: (link, result) => results.take(link, result),
       refused: (link, reason) => limits.refusals.note(reason, { mac: link.hello.mac, remote: link.hello.remote }),
       draining: (link) => registry.drain(link),
       closed: (link, end, reason) => {

@@ -232,8 +232,16 @@ export class Transfer {
     return end;
   }
 
-  /** Takes a whole dataset that is in memory. */
-  async takeWhole(bytes: Buffer, meta: TransferMeta): Promise<number> {
+  /**
+   * Takes a whole dataset, or all of the wanted part, that is in memory.
+   * @param offset where it begins, if it says so; without it, it is a whole dataset.
+   */
+  async takeWhole(bytes: Buffer, meta: TransferMeta, offset?: number): Promise<number> {
+    if (offset !== undefined) {
+      const end = await this.#takeAt(offset, bytes, meta);
+      this.complete(meta.totalSize ?? end, meta.digest);
+      return end;
+    }
     if (this.#meta !== undefined || this.#chunks > 0)
       throw this.#broken('a result came in the middle of a chunked answer');
     if (this.#part.offset > 0 || this.#part.length !== undefined)
@@ -242,6 +250,20 @@ export class Transfer {
     this.#begin({ ...meta, totalSize });
     await this.chunk(undefined, bytes);
     this.complete(totalSize, meta.digest);
+    return this.#nextOffset;
+  }
+
+  async #takeAt(offset: number, bytes: Buffer, meta: TransferMeta): Promise<number> {
+    if (this.#window !== undefined) {
+      this.#admit(this.#window, offset, meta);
+      await this.#window.take(offset, bytes);
+    } else {
+      const skip = this.#open(offset);
+      if (this.#meta === undefined) this.#begin(meta);
+      else this.#agree(meta);
+      if (!this.#write(bytes.subarray(skip))) await this.#waitForSink();
+    }
+    this.#finishIfComplete();
     return this.#nextOffset;
   }
 

@@ -10,6 +10,9 @@ import { readRefusal } from './refusal.ts';
 
 const CLOSE_GRACE_MS = 2000;
 
+/** What may wait for a slow line before results are sent otherwise, in bytes: heartbeats must not wait behind it for long. */
+const MAX_UNSENT_BYTES = 64 * 1024;
+
 /**
  * Opens a WebSocket (RFC 6455, subprotocol `relay.v1`). It counts as up only when a ping was answered, or something else
  * came from the router: a proxy may complete the handshake and then swallow every frame.
@@ -124,6 +127,12 @@ class WebSocketLink implements Link {
   /** Calls back at the first sign of life. */
   onceAlive(callback: () => void): void {
     this.#isAlive = callback;
+  }
+
+  sendResult(message: string | Buffer): boolean {
+    if (this.#socket.readyState !== WebSocket.OPEN || this.#socket.bufferedAmount > MAX_UNSENT_BYTES) return false;
+    this.#socket.send(message);
+    return true;
   }
 
   sendDraining(): Promise<void> {

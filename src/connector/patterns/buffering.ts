@@ -4,6 +4,7 @@ import { readDataset } from '../datasets/read.ts';
 import { sendChunks } from './chunks.ts';
 import { dataHeaders } from './data-headers.ts';
 import type { Handler } from './handler.ts';
+import { isInline, readWhole, sendInline } from './inline.ts';
 import { mayGetThrough } from './patience.ts';
 import { select } from './selection.ts';
 
@@ -23,13 +24,19 @@ export const answerBuffering: Handler<'get_dataset'> = async (command, context) 
     throw new RelayError('dataset_too_large', text, { details: { size: facts.size, limit } });
   }
   const digest = command.want_digest === true ? await digests.compute(dataset, signal) : undefined;
+  const { request_id: requestId, inline_max: inlineMax } = command;
+  const inline = { dataset, requestId, start, end, inlineMax };
+  const plan = await codings.plan(dataset, { start, end }, command.accept_encoding);
+  if (plan === undefined && isInline(inline)) {
+    const bytes = await readWhole(dataset, { start, end, signal });
+    if (await sendInline(inline, bytes, digest, context)) return { bytes: end - start };
+  }
   const url = router.url('datasets/result');
   const length = end - start;
-  const plan = await codings.plan(dataset, { start, end }, command.accept_encoding);
   const { encoding, maxBytes = Infinity } = plan?.next() ?? {};
   const isShort = length <= Math.min(maxBytes, passages.limit(url));
   const post = {
-    requestId: command.request_id,
+    requestId,
     headers: { ...dataHeaders(facts, start, digest), 'Content-Type': 'application/octet-stream' },
     length,
     encoding,
@@ -38,7 +45,6 @@ export const answerBuffering: Handler<'get_dataset'> = async (command, context) 
   };
   const outcome = isShort ? await router.postData('datasets/result', post, signal).catch(passOver) : undefined;
   if (outcome?.kind !== 'taken') {
-    const { request_id: requestId } = command;
     if (outcome?.kind === 'unmeasured') passages.refuseUnmeasured(url);
     if (outcome?.kind === 'blocked') passages.narrow(url, length, outcome.obstacle);
     await sendChunks({ dataset, requestId, start, end, plan, isBegun: isShort }, context);

@@ -11,7 +11,8 @@ const MAX_PAGE_BYTES = 768 * 1024;
 /** What is known of a dataset without reading it. */
 export const answerStat: Handler<'stat'> = async (command, { dataDir, router, signal }) => {
   await using dataset = await openDataset(dataDir, command.dataset_name);
-  await router.postResult({ request_id: command.request_id, dataset: toDatasetInfo(dataset.facts) }, signal);
+  const { request_id, inline_max } = command;
+  await router.sendResult({ request_id, dataset: toDatasetInfo(dataset.facts) }, inline_max, signal);
   return { bytes: 0 };
 };
 
@@ -29,7 +30,8 @@ export const answerList: Handler<'list'> = async (command, { dataDir, router, si
     bytes += Buffer.byteLength(JSON.stringify(info));
     datasets.push(info);
   }
-  await router.postResult({ request_id: command.request_id, datasets, ...(next !== undefined && { next }) }, signal);
+  const { request_id, inline_max } = command;
+  await router.sendResult({ request_id, datasets, ...(next !== undefined && { next }) }, inline_max, signal);
   return { bytes: 0 };
 };
 
@@ -46,7 +48,7 @@ export const answerDigest: Handler<'digest'> = async (command, context) => {
   try {
     const digest = await digests.compute(dataset, signal, (count) => progress.add(count));
     progress.stop();
-    await router.postResult({ request_id: command.request_id, digest, size, etag }, signal);
+    await router.sendResult({ request_id: command.request_id, digest, size, etag }, command.inline_max, signal);
   } finally {
     progress.stop();
   }

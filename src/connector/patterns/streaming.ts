@@ -1,9 +1,9 @@
 import { createDigest, finishDigest } from '../../http/digest.ts';
 import { openDataset } from '../datasets/open.ts';
-import { readDataset } from '../datasets/read.ts';
 import { type ChunksOptions, sendChunks } from './chunks.ts';
 import { dataHeaders } from './data-headers.ts';
 import type { Handler, RequestContext } from './handler.ts';
+import { isInline, readWhole, sendInline } from './inline.ts';
 import { isWorthParallel, sendInParallel } from './parallel.ts';
 import { mayGetThrough } from './patience.ts';
 import { select } from './selection.ts';
@@ -23,7 +23,8 @@ export const answerStreaming: Handler<'get_dataset_stream'> = async (command, co
   const wantsDigest = command.want_digest === true && isWhole;
   const known = wantsDigest ? digests.find(dataset) : undefined;
   const plan = await codings.plan(dataset, { start, end }, command.accept_encoding);
-  const options = { dataset, requestId: command.request_id, start, end, plan };
+  const { request_id: requestId, inline_max: inlineMax } = command;
+  const options = { dataset, requestId, start, end, plan, inlineMax };
   if (end - start <= SMALL_BYTES && (await sendAtOnce(options, wantsDigest, known, context)))
     return { bytes: end - start };
   const roundTripMs = context.roundTripMs();
@@ -49,23 +50,21 @@ export const answerStreaming: Handler<'get_dataset_stream'> = async (command, co
 };
 
 /**
- * Sends what is small in a single POST, which is first bytes and completion in one.
+ * Sends what is small over the link or in a single POST, which is first bytes and completion in one.
  * @returns whether it got through; if not, what arrived of it counts.
  */
 async function sendAtOnce(
-  { dataset, requestId, start, end, plan }: ChunksOptions,
+  options: ChunksOptions & { readonly inlineMax: number | undefined },
   wantsDigest: boolean,
   known: string | undefined,
-  { router, digests, signal, reportFailure }: RequestContext,
+  context: RequestContext,
 ): Promise<boolean> {
-  const bytes = Buffer.allocUnsafe(end - start);
-  let filled = 0;
-  const write = (piece: Buffer): void => {
-    filled += piece.copy(bytes, filled);
-  };
-  await readDataset(dataset, { start, end, signal, write });
+  const { dataset, requestId, start, end, plan } = options;
+  const { router, digests, signal, reportFailure } = context;
+  const bytes = await readWhole(dataset, { start, end, signal });
   const digest = wantsDigest ? (known ?? finishDigest(createDigest().update(bytes))) : undefined;
   if (digest !== undefined) digests.remember(dataset, digest);
+  if (plan === undefined && isInline(options) && (await sendInline(options, bytes, digest, context))) return true;
   const post = {
     requestId,
     headers: dataHeaders(dataset.facts, start, digest),

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { WebSocket, WebSocketServer } from 'ws';
 import { type Command, decodeIncoming, encodeCommand, type Receiving } from '../../protocol/commands.ts';
 import { HEADER } from '../../protocol/headers.ts';
+import { decodeInlineBytes, decodeInlineResult } from '../../protocol/inline.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
 import { SUBPROTOCOL } from '../../protocol/version.ts';
 import { FloodGate } from './flood-gate.ts';
@@ -83,13 +84,16 @@ class WebSocketLink implements Link {
       peer.terminate();
     }, options.heartbeatTimeoutMs);
     const gate = new FloodGate();
+    const touch = (): void => {
+      this.#deadline.refresh();
+      options.alive(this);
+    };
     const alive = (): boolean => {
       if (!gate.pass()) {
         this.#refuse('link_flood', 'the connector floods its link');
         return false;
       }
-      this.#deadline.refresh();
-      options.alive(this);
+      touch();
       return true;
     };
     peer.on('pong', alive);
@@ -97,9 +101,12 @@ class WebSocketLink implements Link {
       if (alive() && peer.readyState === WebSocket.OPEN && this.#checkUnsent()) peer.pong(data);
     });
     peer.on('message', (data, isBinary) => {
-      if (!alive() || isBinary) return;
-      const incoming = decodeIncoming((data as Buffer).toString('utf8'));
-      if (incoming.ok && incoming.value.kind === 'event' && incoming.value.event === 'draining') options.draining(this);
+      if (this.#end !== undefined) return;
+      const text = isBinary ? undefined : (data as Buffer).toString('utf8');
+      const result = text === undefined ? decodeInlineBytes(data as Buffer) : decodeInlineResult(text);
+      // What was asked for is no flood: there is one for each command.
+      if (result.ok && options.answered(this, result.value)) touch();
+      else if (alive() && text !== undefined) this.#takeEvent(text);
     });
     peer.on('error', (error) => {
       this.#end ??= { end: 'lost', reason: error.message };
@@ -111,6 +118,12 @@ class WebSocketLink implements Link {
       const { end, reason: why } = this.#end ?? { end: code === 1006 ? 'lost' : 'closed', reason: words };
       options.closed(this, end, why);
     });
+  }
+
+  #takeEvent(text: string): void {
+    const incoming = decodeIncoming(text);
+    if (incoming.ok && incoming.value.kind === 'event' && incoming.value.event === 'draining')
+      this.#options.draining(this);
   }
 
   send(message: Command | Receiving): boolean {

@@ -7,7 +7,6 @@ import { parseDigest } from '../../http/digest.ts';
 import {
   offloadProgress,
   partsRequest,
-  readFailure,
   type Receipt,
   type Result,
   result,
@@ -25,7 +24,8 @@ import type { Context } from '../context.ts';
 import type { Exchange } from '../exchange.ts';
 import { tooLargeToBuffer } from '../patterns/buffering.ts';
 import { sendJson } from '../reply.ts';
-import type { Transfer, TransferMeta } from '../transfer.ts';
+import { decodeData, takeResult, transferOf } from '../results.ts';
+import type { TransferMeta } from '../transfer.ts';
 import { readJson } from './read-json.ts';
 import type { Call, Route } from './route.ts';
 
@@ -50,19 +50,7 @@ export const answerRoutes: Route[] = [
       return;
     }
     const body = await readResult(context, call);
-    await answerOnce(context, call, body.request_id, 'result', async (exchange) => {
-      const failure = readFailure(body);
-      if (failure !== undefined) {
-        exchange.failByConnector(failure);
-      } else if (body.data !== undefined) {
-        const { etag: tag, digest, content_type, last_modified } = body;
-        const meta = { etag: tag, digest, contentType: content_type, lastModified: last_modified };
-        return transferOf(exchange).takeWhole(decodeData(body.data, body.encoding), meta);
-      } else {
-        await exchange.takeResult(body);
-      }
-      return undefined;
-    });
+    await answerOnce(context, call, body.request_id, 'result', (exchange) => takeResult(exchange, body));
   }),
 
   route('/datasets/stream/init', async (context, call) => {
@@ -207,12 +195,6 @@ async function arriving(
   }
 }
 
-function transferOf(exchange: Exchange): Transfer {
-  const { transfer } = exchange.answer;
-  if (transfer === undefined) throw new RelayError('invalid_request', `a ${exchange.name} is not answered with bytes`);
-  return transfer;
-}
-
 /** Up to where the connector may send ahead, which every answer tells anew. */
 function windowOf({ answer }: Exchange): { window_end?: number } {
   const end = answer.transfer?.windowEnd;
@@ -265,22 +247,6 @@ function readCount(request: IncomingMessage, name: string): number | undefined {
   const value = request.headers[name.toLowerCase()];
   if (value === undefined) return undefined;
   return unwrap(decodeValue(byteCount, typeof value === 'string' && /^\d{1,16}$/.test(value) ? Number(value) : value));
-}
-
-/** @throws {RelayError} invalid_request when the text is not what it says: what would be changed silently is refused. */
-function decodeData(data: string, encoding: 'utf8' | 'base64'): Buffer {
-  if (encoding === 'utf8') {
-    if (!data.isWellFormed())
-      throw new RelayError('invalid_request', 'field data: has characters that UTF-8 cannot carry; use base64');
-    return Buffer.from(data, 'utf8');
-  }
-  const bytes = Buffer.from(data, 'base64');
-  // Node skips what is not base64, so what it made must account for every character.
-  const unpadded = data.endsWith('==') ? data.length - 2 : data.endsWith('=') ? data.length - 1 : data.length;
-  if (bytes.length !== Math.floor((unpadded * 3) / 4) || !/^[A-Za-z0-9+/]*={0,2}$/.test(data)) {
-    throw new RelayError('invalid_request', 'field data: is not base64 (RFC 4648 §4)');
-  }
-  return bytes;
 }
 
 /**

@@ -1,0 +1,46 @@
+import * as z from 'zod';
+import { result, type Result } from './answers.ts';
+import { type Decoded, decodeJson, undecodable } from './codec.ts';
+import { RelayError } from './errors.ts';
+import { byteCount, contentType, digest, etag, requestId, timestamp } from './fields.ts';
+
+/** What is said of the bytes of an inline result: the fields of a binary `POST /datasets/result`. */
+const inlineHead = z.object({
+  request_id: requestId,
+  total_size: byteCount.optional(),
+  offset: byteCount.optional(),
+  etag: etag.optional(),
+  digest: digest.optional(),
+  content_type: contentType.optional(),
+  last_modified: timestamp.optional(),
+});
+export type InlineHead = z.infer<typeof inlineHead>;
+
+/** A result that came over a link in place of a POST: bytes in a binary message, all else in a text message. */
+export type InlineResult =
+  | { readonly kind: 'bytes'; readonly head: InlineHead; readonly bytes: Uint8Array }
+  | { readonly kind: 'result'; readonly result: Result };
+
+const LINE_FEED = 10;
+const utf8 = new TextDecoder();
+
+/** What precedes the bytes in a binary message: a line of JSON, in which no line feed can be. */
+export const encodeInlineHead = (head: InlineHead): string => `${JSON.stringify(head)}\n`;
+
+/** The text message that carries a result without bytes. */
+export const encodeInlineResult = (value: Omit<Result, 'encoding'>): string => JSON.stringify({ result: value });
+
+/** Reads a binary message. Its bytes are a part of `message`. */
+export function decodeInlineBytes(message: Uint8Array): Decoded<InlineResult> {
+  const end = message.indexOf(LINE_FEED);
+  if (end < 0) return undecodable(new RelayError('invalid_request', 'the message has no line of JSON'));
+  const head = decodeJson(inlineHead, utf8.decode(message.subarray(0, end)));
+  if (!head.ok) return head;
+  return { ok: true, value: { kind: 'bytes', head: head.value, bytes: message.subarray(end + 1) } };
+}
+
+/** Reads the `result` member of a text message. */
+export function decodeInlineResult(text: string): Decoded<InlineResult> {
+  const message = decodeJson(z.object({ result }), text);
+  return message.ok ? { ok: true, value: { kind: 'result', result: message.value.result } } : message;
+}

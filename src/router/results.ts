@@ -1,0 +1,117 @@
+import type { Result } from '../protocol/answers.ts';
+import { readFailure } from '../protocol/answers.ts';
+import { RelayError } from '../protocol/errors.ts';
+import type { InlineResult } from '../protocol/inline.ts';
+import type { Access } from './access/access.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import type { Exchange } from './exchange.ts';
+import type { Link } from './links/link.ts';
+import type { Transfer } from './transfer.ts';
+
+/**
+ * Hands a JSON result to the exchange that it is for.
+ * @returns the next offset, where it was bytes.
+ * @throws {RelayError} invalid_request when it is no answer to what was asked; what the pattern throws.
+ */
+export async function takeResult(exchange: Exchange, result: Result): Promise<number | undefined> {
+  const failure = readFailure(result);
+  if (failure !== undefined) {
+    exchange.failByConnector(failure);
+  } else if (result.data !== undefined) {
+    const { etag, digest, content_type, last_modified } = result;
+    const meta = { etag, digest, contentType: content_type, lastModified: last_modified };
+    return transferOf(exchange).takeWhole(decodeData(result.data, result.encoding), meta);
+  } else {
+    await exchange.takeResult(result);
+  }
+  return undefined;
+}
+
+/** @throws {RelayError} invalid_request for a command that is not answered with bytes. */
+export function transferOf(exchange: Exchange): Transfer {
+  const { transfer } = exchange.answer;
+  if (transfer === undefined) throw new RelayError('invalid_request', `a ${exchange.name} is not answered with bytes`);
+  return transfer;
+}
+
+/**
+ * The bytes in a JSON body.
+ * @throws {RelayError} invalid_request when the text is not what it says: what would be changed silently is refused.
+ */
+export function decodeData(data: string, encoding: 'utf8' | 'base64'): Buffer {
+  if (encoding === 'utf8') {
+    if (!data.isWellFormed())
+      throw new RelayError('invalid_request', 'field data: has characters that UTF-8 cannot carry; use base64');
+    return Buffer.from(data, 'utf8');
+  }
+  const bytes = Buffer.from(data, 'base64');
+  // Node skips what is not base64, so what it made must account for every character.
+  const unpadded = data.endsWith('==') ? data.length - 2 : data.endsWith('=') ? data.length - 1 : data.length;
+  if (bytes.length !== Math.floor((unpadded * 3) / 4) || !/^[A-Za-z0-9+/]*={0,2}$/.test(data)) {
+    throw new RelayError('invalid_request', 'field data: is not base64 (RFC 4648 §4)');
+  }
+  return bytes;
+}
+
+interface InlineResultsOptions {
+  readonly dispatcher: Dispatcher;
+  readonly access: Access;
+}
+
+/**
+ * Takes in the results that come over links. Nothing is said in reply, so what is wrong with one fails its exchange; where
+ * one is lost with its link, its command is sent again.
+ */
+export class InlineResults {
+  readonly #options: InlineResultsOptions;
+
+  constructor(options: InlineResultsOptions) {
+    this.#options = options;
+  }
+
+  /** @returns whether somebody waits for it, of the connector whose link it is. */
+  take({ hello: { mac, grant } }: Link, answer: InlineResult): boolean {
+    const { dispatcher, access } = this.#options;
+    const id = answer.kind === 'bytes' ? answer.head.request_id : answer.result.request_id;
+    const exchange = dispatcher.findLive(id);
+    if (exchange === undefined || exchange.mac !== mac) return false;
+    // The first one counts, however it came.
+    if (exchange.underWay.has('result') || exchange.receipts.has('result')) return false;
+    try {
+      access.requireAsked(grant, exchange);
+    } catch {
+      return false;
+    }
+    const taking = takeInline(exchange, answer);
+    exchange.underWay.set('result', taking);
+    taking.then(
+      (nextOffset) => {
+        exchange.receipts.set('result', { request_id: id, ...(nextOffset !== undefined && { next_offset: nextOffset }) });
+        exchange.underWay.delete('result');
+      },
+      (error: unknown) => {
+        exchange.underWay.delete('result');
+        exchange.fail(toFailure(error));
+      },
+    );
+    return true;
+  }
+}
+
+async function takeInline(exchange: Exchange, answer: InlineResult): Promise<number | undefined> {
+  if (answer.kind === 'result') return takeResult(exchange, answer.result);
+  const { total_size, offset, etag, digest, content_type, last_modified } = answer.head;
+  const { buffer, byteOffset, length } = answer.bytes;
+  return transferOf(exchange).takeWhole(
+    Buffer.from(buffer, byteOffset, length),
+    { totalSize: total_size, etag, digest, contentType: content_type, lastModified: last_modified },
+    offset,
+  );
+}
+
+/** What a result that cannot be taken means to the app: it asked for nothing that is wrong. */
+function toFailure(thrown: unknown): RelayError {
+  const error = RelayError.from(thrown);
+  if (error.code !== 'invalid_request' && error.code !== 'offset_mismatch') return error;
+  return new RelayError('connector_failed', `the connector gave an unusable answer: ${error.message}`);
+}
