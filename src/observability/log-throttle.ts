@@ -1,10 +1,12 @@
-/** How often the log speaks of one thing, in ms, and of how many things it is remembered when it did. */
+import { RecentMap } from '../recent-map.ts';
+
+/** How often the log speaks of one thing, in ms, and of how many things it is remembered at least when it did. */
 const LOG_EVERY_MS = 10_000;
-const MAX_REMEMBERED = 10_000;
+const MAX_REMEMBERED = 5000;
 
 /** Keeps whoever causes log lines from filling the log with them. */
 export class LogThrottle {
-  readonly #logged = new Map<string, { at: number; unlogged: number }>();
+  readonly #logged = new RecentMap<string, { at: number; unlogged: number }>(MAX_REMEMBERED);
 
   /**
    * Asks for a line about `key`: the log has the first, and then one in ten seconds.
@@ -17,10 +19,7 @@ export class LogThrottle {
       last.unlogged++;
       return undefined;
     }
-    // Put last, so that the first of the map is the one that was quiet for longest.
-    this.#logged.delete(key);
     this.#logged.set(key, { at: now, unlogged: 0 });
-    if (this.#logged.size > MAX_REMEMBERED) this.#logged.delete(this.#logged.keys().next().value as string);
     return last === undefined || last.unlogged === 0 ? {} : { and_before: last.unlogged };
   }
 }

@@ -1,14 +1,15 @@
 import type { IncomingMessage } from 'node:http';
 import { networkOf } from '../http/address-range.ts';
+import { RecentMap } from '../recent-map.ts';
 import { LineRate } from '../http/line-rate.ts';
 
-/** How many lines are remembered; those that were not used for longest are forgotten. */
+/** How many lines are remembered at least. */
 const MOST_LINES = 10_000;
 
 /** How fast the lines to apps are, by their networks. */
 export class AppLines {
   readonly #addressOf: (request: IncomingMessage) => string;
-  readonly #lines = new Map<string, LineRate>();
+  readonly #lines = new RecentMap<string, LineRate>(MOST_LINES);
 
   constructor(addressOf: (request: IncomingMessage) => string) {
     this.#addressOf = addressOf;
@@ -17,10 +18,10 @@ export class AppLines {
   /** The line to whoever made a request. */
   of(request: IncomingMessage): LineRate {
     const network = networkOf(this.#addressOf(request));
-    const line = this.#lines.get(network) ?? new LineRate();
-    this.#lines.delete(network);
+    const known = this.#lines.get(network);
+    if (known !== undefined) return known;
+    const line = new LineRate();
     this.#lines.set(network, line);
-    if (this.#lines.size > MOST_LINES) this.#lines.delete(this.#lines.keys().next().value as string);
     return line;
   }
 }

@@ -3,13 +3,14 @@ import type { Command } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { MAX_FRAME_BYTES } from '../protocol/limits.ts';
 import type { Mac } from '../protocol/mac.ts';
+import { RecentMap } from '../recent-map.ts';
 import type { Grant } from './access/grant.ts';
 import type { Logger } from '../observability/logger.ts';
 import { Exchange, type ExchangeOptions, type ExchangeOwner } from './exchange.ts';
 import type { Link } from './links/link.ts';
 import type { Registry, RegistryListener } from './registry.ts';
 
-/** How many ended exchanges are remembered, so that a POST sent again gets its first reply. */
+/** How many ended exchanges are remembered at least, so that a POST sent again gets its first reply. */
 const MAX_ENDED = 10_000;
 
 /** When to ask a connector again that has too many requests, in seconds. */
@@ -48,7 +49,7 @@ export class Dispatcher implements RegistryListener {
   };
   /** Where a transfer was when it fell silent and its connector was asked again: that helps once, or not. */
   readonly #askedAgain = new WeakMap<Exchange, number>();
-  readonly #ended = new Map<string, EndedExchange>();
+  readonly #ended = new RecentMap<string, EndedExchange>(MAX_ENDED);
   /** Set when no connector will come back to this router. */
   #draining: RelayError | undefined;
 
@@ -116,8 +117,8 @@ export class Dispatcher implements RegistryListener {
 
   /** What the token with this fingerprint granted, if it opened a link by which anything was asked that is remembered. */
   findAsked(fingerprint: string): Grant | undefined {
-    for (const exchanges of [this.#live, this.#ended]) {
-      for (const { askedBy } of exchanges.values()) {
+    for (const exchanges of [this.#live.values(), this.#ended.values()]) {
+      for (const { askedBy } of exchanges) {
         const grant = askedBy.get(fingerprint);
         if (grant !== undefined) return grant;
       }
@@ -292,7 +293,6 @@ export class Dispatcher implements RegistryListener {
     if (sameMac?.size === 0) this.#byMac.delete(exchange.mac);
     const { mac, receipts, error, askedBy } = exchange;
     this.#ended.set(exchange.id, { mac, receipts, error, askedBy });
-    if (this.#ended.size > MAX_ENDED) this.#ended.delete(this.#ended.keys().next().value as string);
     if (exchange.state === 'failed' && exchange.link !== undefined && !exchange.failedByConnector) {
       // By the link that there is now: the one that the command left by may be gone while its work goes on.
       const link = this.#registry.findLinkOf(exchange.mac);

@@ -1,14 +1,14 @@
-import { EventEmitter, once } from 'node:events';
 import { toProblem } from '../http/problem.ts';
 import { currentTrace } from '../observability/trace.ts';
 import type { RequestState, RequestStatus } from '../protocol/app.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { DatasetName } from '../protocol/dataset-name.ts';
 import type { Mac } from '../protocol/mac.ts';
+import { RecentMap } from '../recent-map.ts';
 
 /** How long an ended request is kept where its app will come back for it, in ms. */
 const KEEP_MS = 10 * 60_000;
-/** How many of the others are kept. */
+/** How many of the others are kept at least. */
 const MAX_OTHERS = 10_000;
 
 export type RequestKind = 'sync' | 'stream' | 'offload' | 'digest' | 'stat' | 'list';
@@ -54,7 +54,8 @@ export class RequestRecord implements RequestFields {
   #state: RequestState = 'waiting';
   #error: RelayError | undefined;
   #abort: ((error: RelayError) => void) | undefined;
-  readonly #events = new EventEmitter();
+  /** Told of the end; most requests have none. */
+  #listeners: Set<() => void> | undefined;
   readonly #onEnd: (record: RequestRecord) => void;
 
   constructor(fields: RequestFields, onEnd: (record: RequestRecord) => void) {
@@ -65,8 +66,6 @@ export class RequestRecord implements RequestFields {
     this.keep = fields.keep;
     this.tokenId = fields.tokenId;
     this.#onEnd = onEnd;
-    // As many may wait for the end as like to.
-    this.#events.setMaxListeners(0);
   }
 
   get state(): RequestState {
@@ -88,7 +87,7 @@ export class RequestRecord implements RequestFields {
 
   /** Says what else to do when the request has ended. */
   onceEnded(listener: () => void): void {
-    this.#events.once('end', listener);
+    (this.#listeners ??= new Set()).add(listener);
   }
 
   run(): void {
@@ -118,7 +117,13 @@ export class RequestRecord implements RequestFields {
   /** Resolves when the request has ended, or after `ms`. */
   async whenEnded(ms: number, signal: AbortSignal): Promise<void> {
     if (this.ended) return;
-    await once(this.#events, 'end', { signal: AbortSignal.any([signal, AbortSignal.timeout(ms)]) }).catch(() => {});
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+    this.onceEnded(resolve);
+    limit.addEventListener('abort', () => resolve(), { once: true });
+    if (limit.aborted) resolve();
+    await promise;
+    this.#listeners?.delete(resolve);
   }
 
   /** The status as JSON. */
@@ -147,14 +152,16 @@ export class RequestRecord implements RequestFields {
     this.#abort = undefined;
     this.#state = state;
     this.#onEnd(this);
-    this.#events.emit('end');
+    const listeners = this.#listeners ?? [];
+    this.#listeners = undefined;
+    for (const listener of listeners) listener();
   }
 }
 
 /** The requests of apps: those that run, and for a while those that have ended. */
 export class RequestLog {
   readonly #records = new Map<string, RequestRecord>();
-  readonly #others = new Set<string>();
+  readonly #others = new RecentMap<string, RequestRecord>(MAX_OTHERS);
   readonly #kept = new Map<string, number>();
   /** How many run, for each connector that is asked. */
   readonly #running = new Map<Mac, number>();
@@ -184,7 +191,7 @@ export class RequestLog {
 
   find(id: string): RequestRecord | undefined {
     this.#expire();
-    return this.#records.get(id);
+    return this.#records.get(id) ?? this.#others.get(id);
   }
 
   #count(mac: Mac, change: 1 | -1): void {
@@ -200,12 +207,8 @@ export class RequestLog {
     if (record.keep) {
       this.#kept.set(record.id, Date.now() + KEEP_MS);
     } else {
-      this.#others.add(record.id);
-      if (this.#others.size > MAX_OTHERS) {
-        const oldest = this.#others.values().next().value as string;
-        this.#others.delete(oldest);
-        this.#records.delete(oldest);
-      }
+      this.#records.delete(record.id);
+      this.#others.set(record.id, record);
     }
     this.#onEnd(record);
   }

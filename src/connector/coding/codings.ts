@@ -1,5 +1,6 @@
 import { type Encoding, isCompressible, isWorthCoding, type Sample, takeSample } from '../../http/coder.ts';
 import { CODINGS, type Coding } from '../../http/content-coding.ts';
+import { RecentMap } from '../../recent-map.ts';
 import type { Clock } from '../clock.ts';
 import type { OpenDataset } from '../datasets/open.ts';
 import { type LineRate, TELLING_MS } from '../../http/line-rate.ts';
@@ -43,7 +44,7 @@ export interface BodyPlan {
   readonly maxBytes: number;
 }
 
-/** How many datasets it is remembered of. */
+/** Of how many datasets it is remembered at least. */
 const MOST_SAMPLED = 1000;
 
 const PLAIN: BodyPlan = { encoding: undefined, maxBytes: Infinity };
@@ -54,8 +55,8 @@ const PLAIN: BodyPlan = { encoding: undefined, maxBytes: Infinity };
  */
 export class Codings {
   readonly #options: CodingsOptions;
-  /** By coding and entity tag, those asked for last at the end. */
-  readonly #samples = new Map<string, Sample>();
+  /** By coding and entity tag. */
+  readonly #samples = new RecentMap<string, Sample>(MOST_SAMPLED);
 
   constructor(options: CodingsOptions) {
     this.#options = options;
@@ -82,10 +83,10 @@ export class Codings {
 
   async #look(dataset: OpenDataset, start: number, end: number, coding: Coding): Promise<Sample> {
     const key = `${coding} ${dataset.facts.etag}`;
-    const sample = this.#samples.get(key) ?? takeSample(coding, await readSample(dataset, start, end));
-    this.#samples.delete(key);
+    const known = this.#samples.get(key);
+    if (known !== undefined) return known;
+    const sample = takeSample(coding, await readSample(dataset, start, end));
     this.#samples.set(key, sample);
-    if (this.#samples.size > MOST_SAMPLED) this.#samples.delete(this.#samples.keys().next().value as string);
     return sample;
   }
 }

@@ -1,28 +1,23 @@
 import { createDigest, finishDigest } from '../../http/digest.ts';
+import { RecentMap } from '../../recent-map.ts';
 import type { OpenDataset } from './open.ts';
 import { readDataset } from './read.ts';
 
-const MAX_ENTRIES = 1024;
+/** How many digests are kept at least. */
+const MOST_RECENT = 1024;
 
 /** The digests of datasets, the most recent ones kept for as long as their entity tag holds. */
 export class Digests {
-  readonly #known = new Map<string, string>();
+  readonly #known = new RecentMap<string, string>(MOST_RECENT);
 
   /** The digest where it is known, without reading. */
   find({ facts }: OpenDataset): string | undefined {
-    const key = toKey(facts.name, facts.etag);
-    const digest = this.#known.get(key);
-    if (digest !== undefined) {
-      this.#known.delete(key);
-      this.#known.set(key, digest);
-    }
-    return digest;
+    return this.#known.get(toKey(facts.name, facts.etag));
   }
 
   /** Keeps a digest that was computed on the way. */
   remember({ facts }: OpenDataset, digest: string): void {
     this.#known.set(toKey(facts.name, facts.etag), digest);
-    if (this.#known.size > MAX_ENTRIES) this.#known.delete(this.#known.keys().next().value as string);
   }
 
   /** The digest of the whole, read from disk where it is not known; `onBytes` hears of each piece. @throws {RelayError} dataset_changed, see {@link readDataset}. */

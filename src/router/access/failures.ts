@@ -3,6 +3,7 @@ import { networkOf } from '../../http/address-range.ts';
 import { LogThrottle } from '../../observability/log-throttle.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { RelayError } from '../../protocol/errors.ts';
+import { RecentMap } from '../../recent-map.ts';
 import type { TokenFault, Verdict } from './token.ts';
 
 /** Why a request was refused for its credential; `throttled` before anybody looked at it. */
@@ -21,7 +22,7 @@ const MAX_HELD_PER_ADDRESS = 20;
 const MAX_HELD = 2000;
 const RETRY_AFTER_S = 1;
 
-/** How many addresses are remembered. */
+/** How many addresses are remembered at least. */
 const MAX_ADDRESSES = 10_000;
 
 interface Offender {
@@ -37,7 +38,7 @@ export class AuthFailures {
   readonly #logger: Logger;
   readonly #count: (reason: AuthFailure) => void;
   readonly #throttle = new LogThrottle();
-  readonly #offenders = new Map<string, Offender>();
+  readonly #offenders = new RecentMap<string, Offender>(MAX_ADDRESSES);
   readonly #closing = new AbortController();
   #held = 0;
 
@@ -113,10 +114,7 @@ export class AuthFailures {
     const offender = this.#offenders.get(network) ?? { count: 0, at: 0, held: 0 };
     offender.count = failuresOf(offender) + 1;
     offender.at = performance.now();
-    // Put last, so that the first of the map is the one that was quiet for longest.
-    this.#offenders.delete(network);
     this.#offenders.set(network, offender);
-    if (this.#offenders.size > MAX_ADDRESSES) this.#offenders.delete(this.#offenders.keys().next().value as string);
     return offender;
   }
 

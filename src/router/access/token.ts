@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { errors, jwtVerify, SignJWT } from 'jose';
 import { decodeValue } from '../../protocol/codec.ts';
 import { type TokenClaims, tokenClaims } from '../../protocol/token.ts';
+import { RecentMap } from '../../recent-map.ts';
 
 /** The one algorithm: HMAC with SHA-256 (RFC 7518 §3.2). What a token says of its own algorithm decides nothing. */
 const ALGORITHM = 'HS256';
@@ -9,7 +10,7 @@ const ALGORITHM = 'HS256';
 /** Tokens are a few hundred bytes; what is longer is none. */
 const MAX_TOKEN_LENGTH = 8192;
 
-/** How many tokens are remembered as good, so that a request does not pay for its signature again. */
+/** How many tokens are remembered as good at least, so that a request does not pay for its signature again. */
 const MAX_REMEMBERED = 10_000;
 
 /** Why a token is not taken. */
@@ -42,7 +43,7 @@ export async function signToken(
 /** Tells good tokens from others, by the secrets that there are at the moment. */
 export class TokenVerifier {
   readonly #readSecrets: () => readonly string[];
-  readonly #remembered = new Map<string, GoodToken>();
+  readonly #remembered = new RecentMap<string, GoodToken>(MAX_REMEMBERED);
   #secrets: readonly string[] = [];
   #keys = new Map<string, Uint8Array>();
 
@@ -95,8 +96,6 @@ export class TokenVerifier {
   #remember(token: string, known: GoodToken): void {
     // The secrets may have changed while the signature was computed.
     if (!this.#keys.has(known.keyId)) return;
-    if (this.#remembered.size >= MAX_REMEMBERED)
-      this.#remembered.delete(this.#remembered.keys().next().value as string);
     this.#remembered.set(token, known);
   }
 

@@ -1,18 +1,19 @@
 import { RelayError } from '../../protocol/errors.ts';
 import type { Mac } from '../../protocol/mac.ts';
+import { RecentMap } from '../../recent-map.ts';
 import type { Refusals } from './refusals.ts';
 
 /** How many links a connector may open in a row, and how often one more. Its own backoff asks for far fewer. */
 const FREE_ATTEMPTS = 200;
 const REGAIN_MS = 500;
 
-/** How many connectors are remembered. */
+/** How many connectors are remembered at least. */
 const MAX_REMEMBERED = 20_000;
 
 /** Slows down connectors that open one link after the other: each costs a handshake, and ends the one before. */
 export class LinkLimits {
   readonly #refusals: Refusals;
-  readonly #attempts = new Map<Mac, { count: number; at: number }>();
+  readonly #attempts = new RecentMap<Mac, { count: number; at: number }>(MAX_REMEMBERED);
 
   constructor(refusals: Refusals) {
     this.#refusals = refusals;
@@ -27,11 +28,8 @@ export class LinkLimits {
     const now = performance.now();
     const known = this.#attempts.get(mac);
     const count = known === undefined ? 0 : Math.max(0, known.count - (now - known.at) / REGAIN_MS);
-    // Put last, so that the first of the map is the one that was quiet for longest.
-    this.#attempts.delete(mac);
     const refused = count + 1 > FREE_ATTEMPTS;
     this.#attempts.set(mac, { count: refused ? count : count + 1, at: now });
-    if (this.#attempts.size > MAX_REMEMBERED) this.#attempts.delete(this.#attempts.keys().next().value as Mac);
     if (!refused) return;
     this.#refusals.note('links_per_connector', { mac, remote });
     throw new RelayError('too_many_requests', `the connector ${mac} opens its link too often`, {
