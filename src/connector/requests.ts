@@ -109,12 +109,12 @@ export class Requests {
     const job = {
       command,
       abort: new AbortController(),
-      logger: this.#options.logger.child({ request_id: id }),
+      logger: this.#options.logger.child({ request_id: id, ...describeCommand(command) }),
       receivedAt: this.#options.clock.now(),
     };
     // What is done for it, its turn included, is a part of the trace that it came with.
     withTrace(command.traceparent, () => {
-      job.logger.info(describeCommand(command), 'command received');
+      job.logger.debug('command received');
       this.#jobs.set(id, job);
       lane.add(job);
     });

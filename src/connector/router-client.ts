@@ -86,14 +86,19 @@ export type DataOutcome =
 /** What a connector says to the router, over HTTP for the most part. Every method rejects with the signal's reason when it aborts. */
 export class RouterClient {
   readonly #options: RouterClientOptions;
+  readonly #urls = new Map<string, URL>();
 
   constructor(options: RouterClientOptions) {
     this.#options = options;
   }
 
-  /** The URL of a path below the router's base. */
+  /** The URL of an endpoint below the router's base, by its path: one of a few. */
   url(path: string): URL {
-    return routerEndpoint(this.#options.routerUrl, path);
+    const known = this.#urls.get(path);
+    if (known !== undefined) return known;
+    const url = routerEndpoint(this.#options.routerUrl, path);
+    this.#urls.set(path, url);
+    return url;
   }
 
   /**

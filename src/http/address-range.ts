@@ -28,6 +28,7 @@ export function addRange(list: BlockList, { address, family, bits }: AddressRang
  * IPv4 (RFC 4291 §2.5.5.2). @returns undefined for what is no address.
  */
 export function normalizeAddress(text: string): string | undefined {
+  if (isIP(text) === 4) return text;
   const bare = text.replace(/^\[(.*)\]$/, '$1').replace(/%.*$/, '');
   const version = isIP(bare);
   if (version !== 6) return version === 4 ? bare : undefined;

@@ -20,7 +20,7 @@ const RETRY_AFTER_S = 5;
 const ORPHAN_TIMEOUT_MS = 5000;
 
 /** What is remembered of an exchange that has ended; not what it held for its answer. */
-type EndedExchange = Pick<Exchange, 'mac' | 'receipts' | 'error' | 'askedBy'>;
+type EndedExchange = Pick<Exchange, 'mac' | 'posts' | 'error' | 'askedBy'>;
 
 export interface DispatcherOptions {
   readonly registry: Registry;
@@ -291,8 +291,8 @@ export class Dispatcher implements RegistryListener {
     const sameMac = this.#byMac.get(exchange.mac);
     sameMac?.delete(exchange);
     if (sameMac?.size === 0) this.#byMac.delete(exchange.mac);
-    const { mac, receipts, error, askedBy } = exchange;
-    this.#ended.set(exchange.id, { mac, receipts, error, askedBy });
+    const { mac, posts, error, askedBy } = exchange;
+    this.#ended.set(exchange.id, { mac, posts, error, askedBy });
     if (exchange.state === 'failed' && exchange.link !== undefined && !exchange.failedByConnector) {
       // By the link that there is now: the one that the command left by may be gone while its work goes on.
       const link = this.#registry.findLinkOf(exchange.mac);

@@ -44,6 +44,16 @@ export interface ExchangeOwner {
   fellSilent(exchange: Exchange): boolean;
 }
 
+/** The POSTs of one exchange, by their kind. */
+export class Posts {
+  /** The first reply to each, for when it is sent again. */
+  readonly receipts = new Map<string, Receipt>();
+  /** Those that are being taken in: one sent again meanwhile waits for the first. */
+  readonly underWay = new Map<string, Promise<number | undefined>>();
+}
+
+const NOBODY: ReadonlyMap<string, Grant> = new Map();
+
 /** How much of a body is one sign of life: less in a whole silence timeout is none, so that no trickle goes on for ever. */
 const SIGN_OF_LIFE_BYTES = 1024;
 
@@ -64,13 +74,11 @@ export class Exchange {
   /** The link that the command left by. */
   link: Link | undefined;
   /** What the tokens granted that opened the links of its connector since it was asked, by their fingerprints. */
-  readonly askedBy = new Map<string, Grant>();
+  askedBy: ReadonlyMap<string, Grant> = NOBODY;
   /** Bodies of the connector's that are arriving. */
   arriving = 0;
-  /** The first reply to each kind of POST, for when it is sent again. */
-  readonly receipts = new Map<string, Receipt>();
-  /** POSTs of each kind that are being taken in: one sent again meanwhile waits for the first. */
-  readonly underWay = new Map<string, Promise<number | undefined>>();
+  /** What came of POSTs; undefined while there was none, as where the answer came over the link. */
+  posts: Posts | undefined;
   error: RelayError | undefined;
   /** The connector itself reported the failure, so it need not be told to stop. */
   failedByConnector = false;
@@ -133,7 +141,9 @@ export class Exchange {
 
   /** Its connector has this link, and so may answer with what opened it. */
   noteLink({ hello: { grant } }: Link): void {
-    if (grant.fingerprint !== undefined) this.askedBy.set(grant.fingerprint, grant);
+    const { fingerprint } = grant;
+    if (fingerprint === undefined || this.askedBy.has(fingerprint)) return;
+    this.askedBy = new Map([...this.askedBy, [fingerprint, grant]]);
   }
 
   /** A sign that the connector is at it: the clock begins anew. */

@@ -23,6 +23,7 @@ interface Step {
 /** Reads forwarding headers, of those proxies only that are trusted. */
 export class ForwardingReader {
   readonly #trusted = new BlockList();
+  readonly #trustsAny: boolean;
 
   /** @param trusted addresses and ranges, as {@link parseAddressRange} reads them. */
   constructor(trusted: readonly string[]) {
@@ -30,6 +31,7 @@ export class ForwardingReader {
       const range = parseAddressRange(text);
       if (range !== undefined) addRange(this.#trusted, range);
     }
+    this.#trustsAny = trusted.length > 0;
   }
 
   /**
@@ -67,7 +69,7 @@ export class ForwardingReader {
   }
 
   #trusts(address: string): boolean {
-    return address !== '' && this.#trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+    return this.#trustsAny && address !== '' && this.#trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
   }
 }
 

@@ -4,6 +4,7 @@ import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
 import type { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { CHALLENGES } from './access/credential.ts';
+import { IdentifiedResponse } from './identified-response.ts';
 import { SUBPROTOCOL } from '../protocol/version.ts';
 
 /** Answers with JSON. */
@@ -40,7 +41,7 @@ export function sendError(
   }
   if (response.destroyed) return;
   const { retry_after: retryAfter, size } = error.details;
-  const id = error.details.request_id ?? (response.getHeader(HEADER.requestId) as string | undefined);
+  const id = error.details.request_id ?? (response instanceof IdentifiedResponse ? response.requestId : undefined);
   const text = JSON.stringify(toProblem(id === undefined ? error : error.with({ request_id: id })));
   // Node forbids a second answer on a connection whose request body was not read: it is closed after this one.
   const unread = !request.complete && hasBody(request);

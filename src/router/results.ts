@@ -75,25 +75,12 @@ export class InlineResults {
     const id = answer.kind === 'bytes' ? answer.head.request_id : answer.result.request_id;
     const exchange = dispatcher.findLive(id);
     if (exchange === undefined || exchange.mac !== mac) return false;
-    // The first one counts, however it came.
-    if (exchange.underWay.has('result') || exchange.receipts.has('result')) return false;
     try {
       access.requireAsked(grant, exchange);
     } catch {
       return false;
     }
-    const taking = takeInline(exchange, answer);
-    exchange.underWay.set('result', taking);
-    taking.then(
-      (nextOffset) => {
-        exchange.receipts.set('result', { request_id: id, ...(nextOffset !== undefined && { next_offset: nextOffset }) });
-        exchange.underWay.delete('result');
-      },
-      (error: unknown) => {
-        exchange.underWay.delete('result');
-        exchange.fail(toFailure(error));
-      },
-    );
+    takeInline(exchange, answer).catch((error: unknown) => exchange.fail(toFailure(error)));
     return true;
   }
 }

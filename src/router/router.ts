@@ -6,7 +6,6 @@ import { rawSocketOf } from '../http/connection.ts';
 import { RouterMetrics } from '../observability/metrics.ts';
 import { withTrace } from '../observability/trace.ts';
 import { RelayError } from '../protocol/errors.ts';
-import { HEADER } from '../protocol/headers.ts';
 import { createRequestId } from '../protocol/request-id.ts';
 import { parseTraceparent, traceIdOf } from '../protocol/trace-context.ts';
 import { Access, type Scope } from './access/access.ts';
@@ -32,6 +31,7 @@ import { Offloads } from './patterns/offloading.ts';
 import { Registry } from './registry.ts';
 import { sendError } from './reply.ts';
 import { RequestLog, type RequestRecord } from './request-log.ts';
+import { IdentifiedResponse } from './identified-response.ts';
 import { InlineResults } from './results.ts';
 import { answerRoutes } from './routes/answers.ts';
 import { connectorRoutes } from './routes/connectors.ts';
@@ -57,6 +57,7 @@ export class Router {
   readonly #book: ConnectorBook;
   readonly #drain: Drain;
   #server: HttpServer | undefined;
+  /** Those that are being written and are no links. */
   readonly #responses = new Set<ServerResponse>();
 
   private constructor(options: RouterOptions, store: OffloadStore | undefined, book: ConnectorBook) {
@@ -110,7 +111,7 @@ export class Router {
       registry,
       dispatcher,
       requests,
-      isAnswering: () => this.#isAnswering(),
+      isAnswering: () => this.#responses.size > 0,
       delayMs: options.drainDelayMs,
       graceMs: options.graceMs,
       logger,
@@ -253,7 +254,7 @@ export class Router {
     options.logger.info('router closed');
   }
 
-  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #handle(request: IncomingMessage, response: IdentifiedResponse): Promise<void> {
     const { access, baseUrl, forwarding, limits, options, state } = this.#context;
     this.#track(response);
     limits.endLeftover(request, response);
@@ -275,13 +276,13 @@ export class Router {
         return;
       }
       const id = createRequestId(this.#context.routerId);
-      response.setHeader(HEADER.requestId, id);
       const match = this.#routes.find(request.method ?? 'GET', path);
       // A connector's POST belongs to the request that it answers, which its body names.
       const isConnector = match.kind === 'route' && isConnectorScope(match.route.scope);
-      if (isConnector) response.removeHeader(HEADER.requestId);
+      if (!isConnector) response.requestId = id;
       // Apps, and the proxies before them, open their next connection to a router that stays. A connector's next POST belongs here.
-      else if (!state.ready) response.shouldKeepAlive = false;
+      if (!isConnector && !state.ready) response.shouldKeepAlive = false;
+      if (match.kind === 'route' && match.route.isLink === true) this.#responses.delete(response);
       grant = await access.admit(request, match.kind === 'route' ? match.route.scope : 'listing');
       if (match.kind === 'none') throw new RelayError('not_found', `there is nothing at ${path}`);
       if (match.kind === 'wrong_method') {
@@ -336,11 +337,6 @@ export class Router {
       this.#responses.delete(response);
       this.#drain.changed();
     });
-  }
-
-  /** Whether any response is being written that is no link. */
-  #isAnswering(): boolean {
-    return [...this.#responses].some((response) => response.getHeader('Content-Type') !== 'text/event-stream');
   }
 
   #noteEnd(record: RequestRecord): void {

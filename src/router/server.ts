@@ -1,9 +1,10 @@
-import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import http, { IncomingMessage } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { endWith, rememberRawSocket } from '../http/connection.ts';
 import type { Logger } from '../observability/logger.ts';
 import { RelayError } from '../protocol/errors.ts';
+import { IdentifiedResponse } from './identified-response.ts';
 import type { RefusalReason } from './limits/refusals.ts';
 import type { LimitSettings } from './limits/settings.ts';
 
@@ -36,15 +37,19 @@ export interface ServerOptions {
   readonly onConnection: (socket: Socket) => void;
   /** Told of a connection that is ended before it has made a request. */
   readonly onRefused: (reason: RefusalReason, socket: Socket) => void;
-  readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly onRequest: (request: IncomingMessage, response: IdentifiedResponse) => void;
   /** Which of the requests that name another protocol get it; the rest are requests like any other (RFC 9110 §7.8). */
   readonly isUpgrade: (request: IncomingMessage) => boolean;
   readonly onUpgrade: (request: IncomingMessage, socket: Socket, head: Buffer) => void;
 }
 
+type Settings = http.ServerOptions<typeof IncomingMessage, typeof IdentifiedResponse>;
+type Server = http.Server<typeof IncomingMessage, typeof IdentifiedResponse>;
+type SecureServer = https.Server<typeof IncomingMessage, typeof IdentifiedResponse>;
+
 /** The listening HTTP or HTTPS server, and every connection that it has. */
 export class HttpServer {
-  readonly #server: http.Server;
+  readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #secure: boolean;
   /** TLS sockets whose handshake is done. */
@@ -52,7 +57,8 @@ export class HttpServer {
 
   private constructor(options: ServerOptions) {
     this.#secure = options.tls !== undefined;
-    const settings: http.ServerOptions = {
+    const settings: Settings = {
+      ServerResponse: IdentifiedResponse,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       headersTimeout: options.limits.headersTimeoutMs,
       connectionsCheckingInterval: Math.min(CHECK_INTERVAL_MS, options.limits.headersTimeoutMs),
@@ -157,13 +163,13 @@ const peerOf = (socket: Socket): string => `${socket.remoteAddress}:${socket.rem
 
 /** @throws {RelayError} usage when certificate and key cannot be used. */
 function createSecureServer(
-  settings: https.ServerOptions,
+  settings: https.ServerOptions<typeof IncomingMessage, typeof IdentifiedResponse>,
   readCertificate: () => Certificate,
   logger: Logger,
-): https.Server {
+): SecureServer {
   let current = readCertificate();
   let refused: Certificate | undefined;
-  let server: https.Server;
+  let server: SecureServer;
   try {
     server = https.createServer({ ...settings, ...current });
   } catch (cause) {

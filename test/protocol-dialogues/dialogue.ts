@@ -9,6 +9,8 @@ export type Step =
   | { readonly command: Json }
   /** The connector makes a request, of the router or of its store, and gets a reply. */
   | { readonly post: Message & { readonly method: string; readonly url: string }; reply?: Message & { status: number } }
+  /** The connector says something on its link: JSON in a text message, or a line of it before the bytes of a binary one. */
+  | { readonly say: { readonly json: Json; readonly bytes?: Body } }
   /** An app asks. */
   | { readonly ask: Message & { readonly method: string; readonly path: string } }
   /** It is answered. */

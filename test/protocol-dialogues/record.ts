@@ -149,6 +149,10 @@ class Recorder {
           this.#noteCommand((data as Buffer).toString());
           peer.send((data as Buffer).toString());
         });
+        peer.on('message', (data, isBinary) => {
+          this.#noteSaid(data as Buffer, isBinary);
+          onward.send(data, { binary: isBinary });
+        });
         peer.on('close', () => onward.terminate());
         onward.on('close', () => peer.terminate());
         this.#wakeUp?.();
@@ -169,6 +173,13 @@ class Recorder {
     if (command.upload !== undefined) this.#name('upload_url', command.upload.url);
     if (command.upload !== undefined) this.#name('object_url', command.upload.download_url);
     this.#note({ command: this.#clean(command) as Json });
+  }
+
+  #noteSaid(message: Buffer, isBinary: boolean): void {
+    const end = isBinary ? message.indexOf('\n') : message.length;
+    const json = this.#clean(JSON.parse(message.toString('utf8', 0, end))) as Json;
+    const { body } = isBinary ? describeBody(message.subarray(end + 1), false) : {};
+    this.#note({ say: { json, ...(isBinary && { bytes: body ?? { zeros: 0 } }) } });
   }
 
   /** Finds what a reply tells for the first time: the URLs of parts, and what a store calls them. */

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import path from 'node:path';
 import { RelayError } from '../../protocol/errors.ts';
+import { RecentMap } from '../../recent-map.ts';
 import { type Disk, directDisk, isLocalDisk, threadedDisk } from './disk.ts';
 import { systemCode } from './file-errors.ts';
 
@@ -19,7 +20,12 @@ export interface Root {
   readonly path: string;
   /** The device that it is on where that is a local disk. */
   readonly localDevice: bigint | undefined;
+  /** When a thread last looked at a file there, by its path, on the clock of `performance.now()`. */
+  readonly lookedAt: RecentMap<string, number>;
 }
+
+/** Of how many files it is remembered at least. */
+const MOST_LOOKED_AT = 10_000;
 
 type DataDirOptions = Pick<DataDir, 'hidden' | 'platform'>;
 
@@ -28,6 +34,7 @@ export class DataDir {
   readonly #dir: string;
   readonly #wasMountPoint: boolean;
   readonly #localDevice: bigint | undefined;
+  readonly #lookedAt = new RecentMap<string, number>(MOST_LOOKED_AT);
   #disk: Disk;
   /** Whether names with a part that begins with a dot are offered. */
   readonly hidden: boolean;
@@ -75,6 +82,7 @@ export class DataDir {
       return {
         path: await disk.realpath(this.#dir),
         localDevice: disk === directDisk ? this.#localDevice : undefined,
+        lookedAt: this.#lookedAt,
       };
     } catch (error) {
       throw unavailable(`cannot be used (${systemCode(error)})`, error);

@@ -1,6 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
 
+/** Whether a file is as it was: all that its entity tag is made of is the same. */
+export const isSameState = (a: BigIntStats, b: BigIntStats): boolean =>
+  a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs && a.ino === b.ino;
+
 /**
  * The strong entity tag of a file (RFC 9110 §8.8.3): size, both times in nanoseconds and inode, hashed, so that nothing
  * of the machine shows. A change that keeps the size and falls into the file system's own tick of time is not seen.

@@ -5,7 +5,7 @@ import { RelayError } from '../../protocol/errors.ts';
 import { isOpenedBelow, type OpenedFile } from './containment.ts';
 import type { DataDir, Root } from './data-dir.ts';
 import { directDisk, readAt, threadedDisk } from './disk.ts';
-import { computeEtag } from './etag.ts';
+import { isSameState } from './etag.ts';
 import { type DatasetFacts, readFacts } from './facts.ts';
 import { isNotThere, notFound, toDatasetError } from './file-errors.ts';
 import { findNormalized, isOffered, isOwnSpelling } from './resolve-name.ts';
@@ -13,16 +13,21 @@ import { findNormalized, isOffered, isOwnSpelling } from './resolve-name.ts';
 // Should a FIFO or a terminal take the file's place after the look at it, opening it must neither wait nor take it over.
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 
+/** How long memory has what a look at a file took from a local disk, in ms: many times that, but disks may be swapped. */
+const WARM_MS = 5000;
+
 /** A dataset that is open for reading. Close it on every way out. */
 export class OpenDataset implements AsyncDisposable {
   readonly facts: DatasetFacts;
   readonly #file: OpenedFile;
+  readonly #stats: BigIntStats;
   #users = 0;
   #isClosed = false;
   #onUnused: () => void = () => {};
 
-  constructor(facts: DatasetFacts, file: OpenedFile) {
-    this.facts = facts;
+  constructor(name: DatasetName, stats: BigIntStats, file: OpenedFile) {
+    this.facts = readFacts(name, stats);
+    this.#stats = stats;
     this.#file = file;
   }
 
@@ -45,7 +50,7 @@ export class OpenDataset implements AsyncDisposable {
   /** Makes sure that the file is still the one that was opened. @throws {RelayError} dataset_changed when it is not. */
   async verify(): Promise<void> {
     const stats = await this.#use(({ descriptor, disk }) => disk.fstat(descriptor));
-    if (computeEtag(stats) !== this.facts.etag) throw this.#changed();
+    if (!isSameState(stats, this.#stats)) throw this.#changed();
   }
 
   /** @throws {RelayError} precondition_failed when `etag` is given and is not this dataset's. */
@@ -113,8 +118,8 @@ async function openNormalized(root: Root, name: DatasetName, dataDir: DataDir): 
 }
 
 /**
- * Opens what `name` spells, by the checks of {@link openDataset}. A thread looks first: that may wait for a disk to find the
- * file, and what follows on a local one does not.
+ * Opens what `name` spells, by the checks of {@link openDataset}. A thread looks first, unless one did lately: that may wait for a
+ * disk to find the file, and what follows on a local one does not.
  * @returns undefined where there is nothing of that name.
  * @throws {RelayError} dataset_not_found when it is not offered; else the system's error.
  */
@@ -124,9 +129,12 @@ export async function openExact(
   platform: NodeJS.Platform,
 ): Promise<OpenDataset | undefined> {
   const path = join(root.path, name);
+  const now = performance.now();
+  const isWarm = root.localDevice !== undefined && now - (root.lookedAt.get(path) ?? -Infinity) < WARM_MS;
+  if (!isWarm) root.lookedAt.set(path, now);
   let found: BigIntStats;
   try {
-    found = await threadedDisk.stat(path);
+    found = await (isWarm ? directDisk : threadedDisk).stat(path);
     if (!found.isFile()) throw notFound(name);
   } catch (error) {
     if (isNotThere(error)) return undefined;
@@ -137,7 +145,7 @@ export async function openExact(
   try {
     const stats = await disk.fstat(file.descriptor);
     if (!stats.isFile() || !(await isOpenedBelow(root.path, path, file, platform))) throw notFound(name);
-    return new OpenDataset(readFacts(name, stats), file);
+    return new OpenDataset(name, stats, file);
   } catch (error) {
     await disk.close(file.descriptor);
     throw error;

@@ -29,6 +29,8 @@ export function requireLocal({ headers }: IncomingMessage): void {
 
 /** Whether a `Host` names this machine's loopback: localhost, 127.0.0.0/8 or ::1, with or without a port. */
 function isLoopback(host: string): boolean {
+  // As nearly all have it.
+  if (/^(?:localhost|127\.0\.0\.1|\[::1\])(?::[1-5]?\d{1,4})?$/i.test(host)) return true;
   if (!URL.canParse(`http://${host}`)) return false;
   // Nothing but a name and a port: what a URL parser would read as more is no Host.
   if (/[/\\@?#]/.test(host)) return false;

@@ -21,7 +21,7 @@ import { HEADER } from '../../protocol/headers.ts';
 import { MAX_CONTROL_BODY_BYTES, MAX_JSON_CHUNK_BYTES } from '../../protocol/limits.ts';
 import { isRequestId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
-import type { Exchange } from '../exchange.ts';
+import { type Exchange, Posts } from '../exchange.ts';
 import { tooLargeToBuffer } from '../patterns/buffering.ts';
 import { sendJson } from '../reply.ts';
 import { decodeData, takeResult, transferOf } from '../results.ts';
@@ -122,24 +122,25 @@ async function answerOnce(
 ): Promise<void> {
   const ended = context.dispatcher.findEnded(id);
   if (ended !== undefined) context.access.requireAsked(call.grant, ended);
-  const earlier = ended?.receipts.get(kind);
+  const earlier = ended?.posts?.receipts.get(kind);
   if (earlier !== undefined) {
     await passOver(context, call.request);
     sendReceipt(call, earlier);
     return;
   }
   const exchange = findFor(context, call, id);
-  const running = exchange.underWay.get(kind);
+  const posts = (exchange.posts ??= new Posts());
+  const running = posts.underWay.get(kind);
   const isRead = running === undefined ? undefined : passOver(context, call.request);
   const taking = running ?? take(exchange);
-  exchange.underWay.set(kind, taking);
-  const nextOffset = await naming(id, taking).finally(() => exchange.underWay.delete(kind));
+  posts.underWay.set(kind, taking);
+  const nextOffset = await naming(id, taking).finally(() => posts.underWay.delete(kind));
   const receipt: Receipt = {
     request_id: id,
     ...(nextOffset !== undefined && { next_offset: nextOffset }),
     ...windowOf(exchange),
   };
-  exchange.receipts.set(kind, receipt);
+  posts.receipts.set(kind, receipt);
   await isRead;
   sendReceipt(call, receipt);
 }

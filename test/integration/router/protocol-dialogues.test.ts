@@ -27,6 +27,7 @@ class Replay implements Disposable {
   readonly #names = new Names();
   readonly #commands: unknown[] = [];
   #close: () => void = () => {};
+  #socket: WebSocket | undefined;
   #wakeUp: () => void = () => {};
   #answer: Promise<Received> | undefined;
 
@@ -39,6 +40,7 @@ class Replay implements Disposable {
     if ('open' in step) await (step.open === 'sse' ? this.#openEvents(step) : this.#openSocket(step));
     else if ('command' in step) return this.#names.expect(step.command, await this.#nextCommand());
     else if ('answer' in step) return this.#compare(step.answer, (await this.#answer) as Received);
+    else if ('say' in step) this.#say(step.say);
     else if ('ask' in step) this.#answer = this.#send(step.ask.method, step.ask.path, step.ask);
     else {
       const received = await this.#send(step.post.method, this.#names.fill(step.post.url), step.post);
@@ -54,9 +56,15 @@ class Replay implements Disposable {
   async #openSocket({ path, headers }: Extract<Step, { open: unknown }>): Promise<void> {
     const { 'sec-websocket-protocol': offered, ...said } = headers;
     const socket = new WebSocket(`${this.#url.replace('http', 'ws')}${path}`, offered, { headers: said });
+    this.#socket = socket;
     this.#close = () => socket.terminate();
     socket.on('message', (data) => this.#take((data as Buffer).toString()));
     await once(socket, 'open');
+  }
+
+  #say({ json, bytes }: Extract<Step, { say: unknown }>['say']): void {
+    const text = JSON.stringify(this.#names.fill(json));
+    this.#socket?.send(bytes === undefined ? text : Buffer.concat([Buffer.from(`${text}\n`), toBytes(bytes, this.#names)]));
   }
 
   async #openEvents({ path, headers }: Extract<Step, { open: unknown }>): Promise<void> {
