@@ -309,7 +309,7 @@ function complete(command: Command, { options: { traceparent } }: Exchange, { ki
     ...command,
     ...(traceparent !== undefined && { traceparent }),
     ...(isInline && { inline_max: MAX_FRAME_BYTES }),
-  } as Command;
+  };
 }
 
 /** Whether two links are of one process, which says so; without that nobody knows, and it counts as another. */

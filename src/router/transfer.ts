@@ -240,6 +240,7 @@ export class Transfer {
     if (offset !== undefined) {
       const end = await this.#takeAt(offset, bytes, meta);
       this.complete(meta.totalSize ?? end, meta.digest);
+      if (end < this.#endOf(this.#meta?.totalSize)) throw this.#broken(`its result ends at ${end}`);
       return end;
     }
     if (this.#meta !== undefined || this.#chunks > 0)

@@ -44,7 +44,12 @@ export function sendInline(
   digest: string | undefined,
   { router, signal }: RequestContext,
 ): Promise<boolean> {
-  const head = { request_id: requestId, offset: start, ...describe(dataset.facts), ...(digest !== undefined && { digest }) };
+  const head = {
+    request_id: requestId,
+    offset: start,
+    ...describe(dataset.facts),
+    ...(digest !== undefined && { digest }),
+  };
   return router.sendInline(head, bytes, inlineMax, signal);
 }
 

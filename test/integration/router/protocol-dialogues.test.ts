@@ -64,7 +64,9 @@ class Replay implements Disposable {
 
   #say({ json, bytes }: Extract<Step, { say: unknown }>['say']): void {
     const text = JSON.stringify(this.#names.fill(json));
-    this.#socket?.send(bytes === undefined ? text : Buffer.concat([Buffer.from(`${text}\n`), toBytes(bytes, this.#names)]));
+    this.#socket?.send(
+      bytes === undefined ? text : Buffer.concat([Buffer.from(`${text}\n`), toBytes(bytes, this.#names)]),
+    );
   }
 
   async #openEvents({ path, headers }: Extract<Step, { open: unknown }>): Promise<void> {

@@ -14,7 +14,7 @@ export interface FakeLink {
   close(code: number, reason: string): void;
   cut(): void;
   readonly closed: Promise<unknown>;
-  /** Messages of the connector's on this link (WebSocket only). */
+  /** Messages of the connector's on this link (WebSocket only); of binary ones each byte is a character. */
   readonly messages: string[];
 }
 
@@ -190,7 +190,7 @@ export class FakeRouter implements AsyncDisposable {
         return;
       }
       const messages: string[] = [];
-      peer.on('message', (data: Buffer) => messages.push(data.toString()));
+      peer.on('message', (data: Buffer, isBinary) => messages.push(data.toString(isBinary ? 'latin1' : 'utf8')));
       this.#links.put({
         kind: 'websocket',
         request,
