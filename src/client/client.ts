@@ -16,7 +16,13 @@ import { RelayError } from '../protocol/errors.ts';
 import { MAX_LIST_LIMIT } from '../protocol/limits.ts';
 import { parseMac } from '../protocol/mac.ts';
 import type { Known } from './content.ts';
-import { type DatasetResponse, readDatasetResponse, type ResponseContext, resumeDataset } from './dataset-response.ts';
+import {
+  PREFER_LENGTH,
+  type DatasetResponse,
+  readDatasetResponse,
+  type ResponseContext,
+  resumeDataset,
+} from './dataset-response.ts';
 import { type DatasetStat, statDataset } from './dataset-stat.ts';
 import { requestDigest } from './request-digest.ts';
 import { cancel, fetchStatus, type Outcome, type PollOptions, runAsync } from './long-poll.ts';
@@ -136,7 +142,9 @@ export class RelayClient {
     const { known, wantDigest = true } = options;
     const rest = known && (await resumeDataset(this.#context(mac, dataset, options), known, wantDigest));
     if (rest !== undefined) return rest;
-    const response = await this.#request('datasets/request-stream', mac, dataset, options);
+    const response = await this.#request('datasets/request-stream', mac, dataset, options, {
+      ...(wantDigest && { Prefer: PREFER_LENGTH }),
+    });
     return this.#read(response, mac, dataset, options);
   }
 

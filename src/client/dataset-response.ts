@@ -26,6 +26,12 @@ const MAX_FAILURES = 3;
 /** What may go wrong with asking about a request, as opposed to what went wrong with it. */
 const MAY_PASS: ReadonlySet<ErrorCode> = new Set(['router_unreachable', 'overloaded', 'too_many_requests']);
 
+/**
+ * Asks for a length in place of a trailer, which `fetch` does not show: what comes in chunks costs more to take apart. The
+ * digest is asked for by the request's id.
+ */
+export const PREFER_LENGTH = 'length';
+
 /** What a response is part of, so that it can go on where it breaks off. */
 export interface ResponseContext {
   readonly transport: Transport;
@@ -91,7 +97,10 @@ export async function readDatasetResponse(
       (isWhole && (await fetchDigest(transport, requestId, signal)));
     if (known) return known;
     // The node promised one, and nobody could make it of the pieces that it sent.
-    const isPromised = !isWhole || /\b(?:repr|unencoded)-digest\b/i.test(headers.get('Trailer') ?? '');
+    const isLate =
+      /\b(?:repr|unencoded)-digest\b/i.test(headers.get('Trailer') ?? '') ||
+      headers.get('Preference-Applied') === PREFER_LENGTH;
+    const isPromised = !isWhole || isLate;
     return isPromised && etag !== undefined ? requestDigestOf(context, etag) : undefined;
   };
   return {

@@ -1,6 +1,7 @@
 import type { Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { createDigest, finishDigest } from '../http/digest.ts';
+import { freePiece } from '../http/free-piece.ts';
 import type { Span } from './spans.ts';
 import type { Received } from './verify.ts';
 
@@ -30,16 +31,21 @@ export async function hashLead(handle: FileHandle, size: number, signal?: AbortS
 export class SequentialWriter {
   readonly #handle: FileHandle;
   readonly #hash: Hash;
+  readonly #ownsBytes: boolean;
   #batch: Uint8Array[] = [];
   #batchBytes = 0;
   #size: number;
   #writing: Promise<void> = Promise.resolve();
 
-  /** @param lead what is there, after which it goes on. */
-  constructor(handle: FileHandle, { size, hash }: Lead = { size: 0, hash: createDigest() }) {
+  /**
+   * @param lead what is there, after which it goes on.
+   * @param ownsBytes whether the memory of what is written is given back.
+   */
+  constructor(handle: FileHandle, { size, hash }: Lead = { size: 0, hash: createDigest() }, ownsBytes = false) {
     this.#handle = handle;
     this.#size = size;
     this.#hash = hash;
+    this.#ownsBytes = ownsBytes;
   }
 
   /** Takes bytes in; resolves when there is room for more. */
@@ -71,6 +77,11 @@ export class SequentialWriter {
     this.#batch = [];
     this.#batchBytes = 0;
     this.#writing = writeAll(this.#handle, batch, position);
+    if (this.#ownsBytes) {
+      this.#writing = this.#writing.then(() => {
+        for (const piece of batch) freePiece(piece);
+      });
+    }
     // A failure is met at the next await of it; until then it is nobody's unhandled rejection.
     this.#writing.catch(() => undefined);
   }

@@ -258,10 +258,10 @@ async function fillInOrder(
   handle: FileHandle,
   content: Content,
   { lead }: There,
-  { signal, onBytes }: SaveOptions,
+  { signal, onBytes, ownsBytes }: SaveOptions,
   guard: Guard,
 ): Promise<Received> {
-  const writer = new SequentialWriter(handle, lead);
+  const writer = new SequentialWriter(handle, lead, ownsBytes);
   const reader = content.body.getReader();
   const onAbort = (): void => void reader.cancel(signal?.reason).catch(() => undefined);
   signal?.addEventListener('abort', onAbort, { once: true });
@@ -271,8 +271,9 @@ async function fillInOrder(
       const { done, value } = await reader.read();
       signal?.throwIfAborted();
       if (done) return await guard(writer.finish());
-      await guard(writer.write(value));
+      // Once it is written its length may be gone.
       size += value.length;
+      await guard(writer.write(value));
       onBytes?.(size);
     }
   } finally {

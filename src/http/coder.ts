@@ -67,6 +67,13 @@ export const isCompressible = ({ ratio }: Sample): boolean => ratio <= 1 - WORTH
 export const isWorthCoding = ({ ratio, speed }: Sample, rate: number): boolean =>
   Math.max(1 / speed, ratio / rate) < (1 - WORTH) / rate;
 
+/** Makes a stream that decodes what is written to it. */
+export function createDecoder(coding: Coding): Transform {
+  return coding === 'zstd'
+    ? zlib.createZstdDecompress({ params: { [ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG }, chunkSize: PIECE_BYTES })
+    : zlib.createGunzip({ chunkSize: PIECE_BYTES });
+}
+
 /** The coding of a body. @throws {RelayError} invalid_request for one that is not understood. */
 export function readCoding({ headers }: IncomingMessage): Coding | undefined {
   const given = headers['content-encoding']?.trim().toLowerCase() ?? 'identity';
@@ -84,10 +91,7 @@ export function readCoding({ headers }: IncomingMessage): Coding | undefined {
 export function decodeBody(message: IncomingMessage): Readable {
   const coding = readCoding(message);
   if (coding === undefined) return message;
-  const decoder =
-    coding === 'zstd'
-      ? zlib.createZstdDecompress({ params: { [ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG }, chunkSize: PIECE_BYTES })
-      : zlib.createGunzip({ chunkSize: PIECE_BYTES });
+  const decoder = createDecoder(coding);
   const breakOff = (cause?: Error): void => {
     if (!message.readableEnded)
       decoder.destroy(new RelayError('transfer_interrupted', 'the body broke off', { ...(cause && { cause }) }));

@@ -3,7 +3,7 @@
  * some 60 MiB of them pile up, and each new one is cold memory: twice the CPU time a byte. Only for a piece that nobody else
  * holds, and not while the parser that made it is still running, so never in a `data` listener itself.
  */
-export function freePiece({ buffer, byteLength }: Buffer): void {
-  // A piece that is a window into something larger is not alone in it.
-  if (byteLength === buffer.byteLength && 'transfer' in buffer) buffer.transfer(0);
+export function freePiece({ buffer, byteLength }: Uint8Array): void {
+  // A piece that is a window into something larger is not alone in it, and an empty one may be everybody's.
+  if (byteLength > 0 && byteLength === buffer.byteLength && 'transfer' in buffer) buffer.transfer(0);
 }

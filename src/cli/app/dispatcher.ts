@@ -1,10 +1,11 @@
 import type { SecureContext } from 'node:tls';
-import { Agent, buildConnector, type Dispatcher, fetch as undiciFetch } from 'undici';
+import { Agent, buildConnector, type Dispatcher } from 'undici';
 import type { ChooseProxy } from '../../http/proxy/choose-proxy.ts';
 import { toProxyRefusal } from '../../http/proxy/proxy-error.ts';
 import { createTunnel, proxyHeaders, type TunnelTarget } from '../../http/proxy/tunnel.ts';
 import type { Trust } from '../../http/trust.ts';
 import type { Fetch } from '../../index.ts';
+import { createFetch } from './fetch.ts';
 
 /** A `fetch` with connections of its own, to be closed when the work is done. */
 export interface Connections {
@@ -33,9 +34,7 @@ export function openConnections(chooseProxy: ChooseProxy, trust: Trust, stallMs:
     return dispatch(whole, refuse407(handler, proxy, target));
   });
   return {
-    // undici's types and the platform's differ in name only.
-    fetch: ((input: Parameters<typeof undiciFetch>[0], init: Parameters<typeof undiciFetch>[1]) =>
-      undiciFetch(input, { ...init, dispatcher })) as unknown as Fetch,
+    fetch: createFetch(dispatcher),
     close: async () => {
       closing.abort(new Error('the connections were closed'));
       await Promise.all([direct.destroy(), tunnelled.destroy()]);

@@ -61,6 +61,7 @@ export class Output {
     const options = {
       signal,
       requireDigest: config.verify,
+      ownsBytes: true,
       onBytes: (received: number) => {
         this.#isBegun ||= this.#isDirect;
         this.progress.update(received);

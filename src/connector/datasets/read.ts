@@ -3,6 +3,14 @@ import type { OpenDataset } from './open.ts';
 /** Size of one read, in bytes. Two such buffers serve one transfer. */
 export const READ_BYTES = 256 * 1024;
 
+/** Size of the first read, in bytes: the first byte should not wait for many others. */
+const FIRST_BYTES = 64 * 1024;
+
+/** Buffers that are kept for the next transfers: making one costs more than a short transfer's reads. */
+const MOST_FREE = 8;
+const free: Buffer[] = [];
+const takeBuffer = (): Buffer => free.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES);
+
 /** Where the bytes go. */
 export interface ReadOptions {
   /** First byte, and the first that is not wanted any more. */
@@ -19,14 +27,16 @@ export interface ReadOptions {
  * @throws {RelayError} dataset_changed, dataset_unreadable; the signal's reason when it aborts.
  */
 export async function readDataset(dataset: OpenDataset, { start, end, signal, write }: ReadOptions): Promise<void> {
-  const capacity = Math.min(READ_BYTES, end - start);
-  let current = Buffer.allocUnsafeSlow(capacity);
-  let other = end - start > capacity ? Buffer.allocUnsafeSlow(capacity) : current;
+  const isShort = end - start <= FIRST_BYTES;
+  let current = isShort ? Buffer.allocUnsafeSlow(end - start) : takeBuffer();
+  let other = isShort ? current : takeBuffer();
   let writing: Promise<void> | void = undefined;
   let position = start;
+  let wanted = FIRST_BYTES;
   while (position < end) {
     signal.throwIfAborted();
-    const length = await dataset.read(current, Math.min(capacity, end - position), position);
+    const length = await dataset.read(current, Math.min(wanted, end - position), position);
+    wanted = READ_BYTES;
     await writing;
     if (position + length === end) await dataset.verify();
     signal.throwIfAborted();
@@ -38,4 +48,6 @@ export async function readDataset(dataset: OpenDataset, { start, end, signal, wr
   }
   if (start === end) await dataset.verify();
   await writing;
+  // Where it failed, a read or a write may still be under way in one of them.
+  if (!isShort && free.length < MOST_FREE) free.push(current, other);
 }

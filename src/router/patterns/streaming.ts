@@ -19,6 +19,8 @@ export interface StreamOptions {
   readonly wantDigest?: boolean;
   /** The app takes the content coded like this. */
   readonly coding?: Coding | undefined;
+  /** Tell the length and leave out the trailer with the digest. */
+  readonly preferLength?: boolean;
   /** A part, which is answered with 206; without it the whole with 200. Only for a connector that said `range`. */
   readonly part?: Part | undefined;
   /** The entity tag that the dataset must have. */
@@ -141,7 +143,9 @@ class ResponseSink implements Sink {
     }
     const range = this.#readRange(totalSize);
     this.known = readFacts(meta);
-    this.#trailer = this.expectDigest && digest === undefined && !http10;
+    const isDigestLate = this.expectDigest && digest === undefined;
+    const leavesOut = isDigestLate && this.#options.preferLength === true && totalSize !== undefined;
+    this.#trailer = isDigestLate && !http10 && !leavesOut;
     if (!this.#trailer) this.#left = range?.length ?? totalSize;
     this.#headers = {
       ...datasetHeaders(this.#dataset, this.known, meta.contentType),
@@ -150,6 +154,7 @@ class ResponseSink implements Sink {
       ...(this.#left !== undefined && { 'Content-Length': this.#left }),
       ...(range !== undefined && { 'Content-Range': formatContentRange(range, totalSize as number) }),
       ...(this.#trailer && { Trailer: HEADER.reprDigest }),
+      ...(leavesOut && { 'Preference-Applied': 'length' }),
     };
     if (range !== undefined) this.#status = 206;
     this.onBegin();

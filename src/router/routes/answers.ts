@@ -184,9 +184,10 @@ async function arriving(
   receive: (content: Readable) => Promise<number>,
 ): Promise<number> {
   const content = decodeBody(request);
-  request.once('data', () => context.dispatcher.sayReceiving(exchange));
   try {
-    return await receive(content);
+    const received = receive(content);
+    request.once('data', () => context.dispatcher.sayReceiving(exchange));
+    return await received;
   } catch (error) {
     if (RelayError.from(error).code === 'transfer_interrupted') context.dispatcher.bodyBroke(exchange);
     throw error;

@@ -8,6 +8,8 @@ export interface Representation {
   readonly wantDigest: boolean;
   /** The coding that the content may have. */
   readonly coding: Coding | undefined;
+  /** A length rather than a trailer: whoever asks for it learns the digest by the request's id. */
+  readonly preferLength: boolean;
 }
 
 /**
@@ -20,5 +22,6 @@ export function readRepresentation({ headers }: IncomingMessage): Representation
   return {
     wantDigest: wantsRepr || wantsUnencoded,
     coding: wantsRepr && !wantsUnencoded ? undefined : chooseCoding(headers['accept-encoding']),
+    preferLength: /(?:^|,)\s*length\s*(?:$|,|;)/i.test([headers['prefer'] ?? []].flat().join(',')),
   };
 }
