@@ -207,7 +207,8 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       requests.drain();
       await this.#link?.sendDraining();
       const idle = requests.whenIdle();
-      if (!(await this.#within(graceMs, idle))) {
+      // One that is closed meanwhile says no word more.
+      if (!(await this.#within(graceMs, idle)) && !this.#stopping.signal.aborted) {
         logger.warn({ requests: requests.size, graceMs }, 'requests did not finish in time and are given up');
         requests.giveUp();
         await this.#within(FAREWELL_MS, idle);

@@ -304,6 +304,28 @@ describe('pattern B', () => {
     });
   });
 
+  test('tells the length in place of a trailer to who prefers that, and the digest in the request’s status', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: 'digest' });
+    const wanted = { 'Want-Repr-Digest': 'sha-256=5', Prefer: 'wait=1, length' };
+    const { answer } = ask(router.url, STREAM, undefined, wanted);
+    const { request_id } = await node.next();
+    const digest = 'sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:';
+    await node.post(INIT, { request_id, total_size: 3 });
+    await node.post(CHUNK, { request_id, data: 'abc' });
+    await node.post(COMPLETE, { request_id, total_size: 3, digest });
+    const got = await answer;
+    expect(got.headers).toMatchObject({ 'content-length': '3', 'preference-applied': 'length' });
+    expect([got.headers['trailer'], got.bytes.toString()]).toEqual([undefined, 'abc']);
+    expect((await call(router.url, 'GET', `/requests/${request_id}`)).json()).toMatchObject({ digest });
+    // Without a size there is no length to tell.
+    const unknown = ask(router.url, STREAM, undefined, wanted);
+    const second = (await node.next()).request_id;
+    await node.post(CHUNK, { request_id: second, data: 'abc' });
+    await node.post(COMPLETE, { request_id: second, total_size: 3, digest });
+    expect((await unknown.answer).trailers['repr-digest']).toBe(digest);
+  });
+
   test('gives a JSON result of several MiB whole where a digest was asked for and none came with it', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url, { capabilities: 'digest' });

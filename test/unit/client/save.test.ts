@@ -68,6 +68,19 @@ describe('a regular file', () => {
     expect(await names()).toEqual(['out']);
   });
 
+  test.each([true, false])('gives the memory of its pieces back only to whom they belong (%s)', async (ownsBytes) => {
+    const bytes = makeBytes(3_000_000);
+    const pieces = [bytes.subarray(0, 1_500_000), bytes.subarray(1_500_000)].map((part) => new Uint8Array(part));
+    for (const target of ['/dev/null', join(directory, 'out')]) {
+      const own = pieces.map((piece) => new Uint8Array(piece));
+      const digest = (): Promise<string> => Promise.resolve(digestOf(bytes));
+      const receipt = await saveTo(target, contentOf(own, { size: bytes.length, digest }), { ownsBytes });
+      expect(receipt.verified).toBe(true);
+      expect(own.map(({ length }) => length)).toEqual(ownsBytes ? [0, 0] : [1_500_000, 1_500_000]);
+    }
+    expect((await readFile(join(directory, 'out'))).equals(bytes)).toBe(true);
+  });
+
   test("has the dataset's time of change, and the mode that the umask gives", async () => {
     const lastModified = new Date('2020-02-03T04:05:06Z');
     await saveTo(join(directory, 'out'), contentOf(['abc'], { lastModified }));

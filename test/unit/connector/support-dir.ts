@@ -78,6 +78,8 @@ export async function watchRace(
   const elapsed = (): number => performance.now() - start;
   while (elapsed() < ms || (elapsed() < 10_000 && !expected.every((value) => seen.has(value)))) {
     for (const value of await look()) seen.add(value);
+    // What looks may not have waited for anything, and the other side has to get its turn.
+    await new Promise(setImmediate);
   }
   return seen;
 }

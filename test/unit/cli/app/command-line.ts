@@ -15,7 +15,8 @@ function keep(): { stream: Writable; bytes: () => Buffer } {
   const pieces: Buffer[] = [];
   const stream = new Writable({
     write(piece: Buffer, _encoding, done) {
-      pieces.push(piece);
+      // A copy: what is written is its writer's again.
+      pieces.push(Buffer.from(piece));
       done();
     },
   });
