@@ -109,12 +109,12 @@ export class Requests {
     const job = {
       command,
       abort: new AbortController(),
-      logger: this.#options.logger.child({ request_id: id, ...describeCommand(command) }),
+      logger: this.#options.logger.child({ request_id: id }),
       receivedAt: this.#options.clock.now(),
     };
     // What is done for it, its turn included, is a part of the trace that it came with.
     withTrace(command.traceparent, () => {
-      job.logger.debug('command received');
+      job.logger.info(describeCommand(command), 'command received');
       this.#jobs.set(id, job);
       lane.add(job);
     });
