@@ -12,10 +12,12 @@ export async function startFrp(
   processes: Processes,
   directory: string,
   upstream: { readonly port: number },
+  /** Where it is to be reached; a free port by default. */
+  chosen?: number,
 ): Promise<string | undefined> {
   const [frps, frpc] = [findProgram('frps'), findProgram('frpc')];
   if (frps === undefined || frpc === undefined) return undefined;
-  const [controlPort, port] = [await findFreePort(), await findFreePort()];
+  const [controlPort, port] = [await findFreePort(), chosen ?? (await findFreePort())];
   const server = join(directory, 'frps.toml');
   await writeFile(server, `bindAddr = "127.0.0.1"\nproxyBindAddr = "127.0.0.1"\nbindPort = ${controlPort}\n`);
   const client = join(directory, 'frpc.toml');

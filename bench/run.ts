@@ -20,11 +20,13 @@ import { small } from './scenarios/small.ts';
 import { start } from './scenarios/start.ts';
 import { thin } from './scenarios/thin.ts';
 import { tls } from './scenarios/tls.ts';
+import { tunnels } from './scenarios/tunnels.ts';
 import { verified } from './scenarios/verified.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const SCENARIOS: readonly Scenario[] = [
   near,
+  tunnels,
   firstByte,
   small,
   memory,

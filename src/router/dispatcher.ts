@@ -20,7 +20,10 @@ const RETRY_AFTER_S = 5;
 const ORPHAN_TIMEOUT_MS = 5000;
 
 /** What is remembered of an exchange that has ended; not what it held for its answer. */
-type EndedExchange = Pick<Exchange, 'mac' | 'posts' | 'error' | 'askedBy'>;
+type EndedExchange = Pick<Exchange, 'mac' | 'posts' | 'error' | 'askedBy'> & {
+  /** Whether its result may still come over the link: it crossed the end of the exchange on its way. */
+  isExpected: boolean;
+};
 
 export interface DispatcherOptions {
   readonly registry: Registry;
@@ -108,6 +111,14 @@ export class Dispatcher implements RegistryListener {
   /** The exchange that is under way with this id. */
   findLive(id: string): Exchange | undefined {
     return this.#live.get(id);
+  }
+
+  /** A result came for an exchange that has ended. @returns whether its connector could not know that. */
+  expectsLate(id: string, mac: Mac): boolean {
+    const ended = this.#ended.get(id);
+    if (ended?.isExpected !== true || ended.mac !== mac) return false;
+    ended.isExpected = false;
+    return true;
   }
 
   /** What is remembered of an exchange that has ended with this id. */
@@ -292,7 +303,7 @@ export class Dispatcher implements RegistryListener {
     sameMac?.delete(exchange);
     if (sameMac?.size === 0) this.#byMac.delete(exchange.mac);
     const { mac, posts, error, askedBy } = exchange;
-    this.#ended.set(exchange.id, { mac, posts, error, askedBy });
+    this.#ended.set(exchange.id, { mac, posts, error, askedBy, isExpected: exchange.state === 'failed' });
     if (exchange.state === 'failed' && exchange.link !== undefined && !exchange.failedByConnector) {
       // By the link that there is now: the one that the command left by may be gone while its work goes on.
       const link = this.#registry.findLinkOf(exchange.mac);

@@ -69,12 +69,13 @@ export class InlineResults {
     this.#options = options;
   }
 
-  /** @returns whether somebody waits for it, of the connector whose link it is. */
+  /** @returns whether it was asked for, of the connector whose link it is, and did not come before. */
   take({ hello: { mac, grant } }: Link, answer: InlineResult): boolean {
     const { dispatcher, access } = this.#options;
     const id = answer.kind === 'bytes' ? answer.head.request_id : answer.result.request_id;
     const exchange = dispatcher.findLive(id);
-    if (exchange === undefined || exchange.mac !== mac) return false;
+    if (exchange === undefined) return dispatcher.expectsLate(id, mac);
+    if (exchange.mac !== mac) return false;
     try {
       access.requireAsked(grant, exchange);
     } catch {

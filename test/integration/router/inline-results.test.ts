@@ -142,6 +142,26 @@ describe('a result that comes over the link', () => {
     }
   });
 
+  test('for a request that was cancelled meanwhile is no flood, but once', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: 'inline, offset' });
+    const late: Buffer[] = [];
+    for (let n = 0; n < 600; n++) {
+      const { request, answer, response } = ask(router.url, STREAM);
+      for (const broken of [answer, response]) broken.catch(() => {});
+      late.push(message({ request_id: (await node.next()).request_id, offset: 0, total_size: 1 }, 'x'));
+      await new Promise((resolve) => request.on('error', () => {}).once('close', resolve).destroy());
+    }
+    // Whatever came before this has been taken in by the router, the ends of connections too.
+    await call(router.url, 'GET', '/healthz');
+    for (const each of late) node.socket.send(each);
+    await readBy(node);
+    const closed = once(node.socket, 'close');
+    for (const each of late) node.socket.send(each);
+    await closed;
+    expect(node.socket.readyState).toBe(WebSocket.CLOSED);
+  });
+
   test('that is lost with its link is asked for again, with the same id', async () => {
     await using router = await startRouter({ reconnectWaitMs: 5000 });
     await using first = await PlainConnector.connect(router.url, { capabilities: CAPABILITIES, instance: 'one' });

@@ -455,7 +455,7 @@ describe('what has ended', () => {
     const ended = dispatcher.findEnded('a');
     expect(ended?.posts?.receipts.get('init')).toEqual({ request_id: 'a', next_offset: 0 });
     expect(ended?.posts?.receipts.get('complete')).toEqual({ request_id: 'a', next_offset: 5 });
-    expect(Object.keys(ended ?? {}).toSorted()).toEqual(['askedBy', 'error', 'mac', 'posts']);
+    expect(Object.keys(ended ?? {}).toSorted()).toEqual(['askedBy', 'error', 'isExpected', 'mac', 'posts']);
   });
 
   test('is remembered for the last 10,000 only', () => {
