@@ -80,8 +80,9 @@ test('authority and certificate are changed without a restart of router or conne
   await copyFile(next.key, files.key);
   // The router looks when somebody comes.
   while (!router.log.some(({ msg }) => msg === 'serving a new certificate')) await list(router.url, {}, ['--ca', ca]);
-  // The link stands since before; what carries the data is new.
-  const args = ['app', 'request-stream', '--router', router.url, '--ca', ca, '--retry', '0', NODE, 'a.csv'];
+  // The link stands since before, and carries what is small; the connection that carries more is new.
+  await writeFile(join(dataDir, 'large.bin'), Buffer.alloc(100_000));
+  const args = ['app', 'request-stream', '--router', router.url, '--ca', ca, '--retry', '0', NODE, 'large.bin'];
   const { code, stderr } = await runRelay(args);
   expect([code, stderr]).toEqual([0, '']);
   expect(connector.log.filter(({ msg }) => msg === 'connected to router')).toHaveLength(1);

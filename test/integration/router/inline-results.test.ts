@@ -150,7 +150,12 @@ describe('a result that comes over the link', () => {
       const { request, answer, response } = ask(router.url, STREAM);
       for (const broken of [answer, response]) broken.catch(() => {});
       late.push(message({ request_id: (await node.next()).request_id, offset: 0, total_size: 1 }, 'x'));
-      await new Promise((resolve) => request.on('error', () => {}).once('close', resolve).destroy());
+      await new Promise((resolve) =>
+        request
+          .on('error', () => {})
+          .once('close', resolve)
+          .destroy(),
+      );
     }
     // Whatever came before this has been taken in by the router, the ends of connections too.
     await call(router.url, 'GET', '/healthz');
