@@ -35,6 +35,8 @@ export async function readDataset(dataset: OpenDataset, { start, end, signal, wr
   let wanted = FIRST_BYTES;
   while (position < end) {
     signal.throwIfAborted();
+    // A disk may give less than it was asked for, and then the only buffer is still being written.
+    if (current === other) await writing;
     const length = await dataset.read(current, Math.min(wanted, end - position), position);
     wanted = READ_BYTES;
     await writing;

@@ -5,7 +5,7 @@ import { platform } from 'node:process';
 import { describe, expect, test } from '@jest/globals';
 import { DataDir } from '../../../../src/connector/datasets/data-dir.ts';
 import { Digests } from '../../../../src/connector/datasets/digests.ts';
-import { openDataset } from '../../../../src/connector/datasets/open.ts';
+import { type OpenDataset, openDataset } from '../../../../src/connector/datasets/open.ts';
 import { READ_BYTES, readDataset } from '../../../../src/connector/datasets/read.ts';
 import { createDigest, finishDigest } from '../../../../src/http/digest.ts';
 import { named, Sandbox } from '../support-dir.ts';
@@ -86,6 +86,32 @@ describe('reading a dataset', () => {
     await expect(reading).rejects.toMatchObject({ code: 'dataset_changed' });
     expect(sent).toBeLessThan(4 * READ_BYTES);
   });
+
+  test.each([10, 300_000])(
+    'gives every byte where the disk gives only a part of what it is asked for (%d)',
+    async (size) => {
+      const content = randomBytes(size);
+      const dataset = {
+        read: async (buffer: Buffer, length: number, position: number): Promise<number> => {
+          await new Promise(setImmediate);
+          return content.copy(buffer, 0, position, position + Math.ceil(length / 3));
+        },
+        verify: () => Promise.resolve(),
+      } as unknown as OpenDataset;
+      const pieces: Buffer[] = [];
+      await readDataset(dataset, {
+        start: 0,
+        end: size,
+        signal: never,
+        write: async (piece) => {
+          // Taken as late as it may be.
+          for (let turns = 0; turns < 3; turns++) await new Promise(setImmediate);
+          pieces.push(Buffer.from(piece));
+        },
+      });
+      expect(Buffer.concat(pieces).equals(content)).toBe(true);
+    },
+  );
 
   test('stops when it is aborted', async () => {
     await using sandbox = await Sandbox.create({ file: Buffer.alloc(4 * READ_BYTES) });
