@@ -32,8 +32,8 @@ const answers = async (port: number): Promise<boolean> => {
   }
 };
 
-/** Whether anything takes connections: a control port speaks no HTTP. */
-const once = (): boolean => true;
+/** A control port speaks no HTTP, so that it is not asked: the client tries until it is there. */
+const atOnce = (): boolean => true;
 
 /** A tunnel of one program in two roles, by their arguments. */
 function ofProgram(
@@ -46,8 +46,7 @@ function ofProgram(
       const program = findProgram(name);
       if (program === undefined) return false;
       const { server, client } = await prepare({ ...setup, control: await findFreePort() });
-      await setup.processes.start([program, ...server], once);
-      // Each of them connects again and again until its server is there.
+      await setup.processes.start([program, ...server], atOnce);
       await setup.processes.start([program, ...client], () => answers(setup.port));
       return true;
     },

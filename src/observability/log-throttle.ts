@@ -2,11 +2,11 @@ import { RecentMap } from '../recent-map.ts';
 
 /** How often the log speaks of one thing, in ms, and of how many things it is remembered at least when it did. */
 const LOG_EVERY_MS = 10_000;
-const MAX_REMEMBERED = 5000;
+const REMEMBERED_THINGS = 5000;
 
 /** Keeps whoever causes log lines from filling the log with them. */
 export class LogThrottle {
-  readonly #logged = new RecentMap<string, { at: number; unlogged: number }>(MAX_REMEMBERED);
+  readonly #logged = new RecentMap<string, { at: number; unlogged: number }>(REMEMBERED_THINGS);
 
   /**
    * Asks for a line about `key`: the log has the first, and then one in ten seconds.

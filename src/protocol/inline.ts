@@ -16,6 +16,9 @@ const inlineHead = z.object({
 });
 export type InlineHead = z.infer<typeof inlineHead>;
 
+/** A text message with a result. */
+const inlineResult = z.object({ result });
+
 /** A result that came over a link in place of a POST: bytes in a binary message, all else in a text message. */
 export type InlineResult =
   | { readonly kind: 'bytes'; readonly head: InlineHead; readonly bytes: Uint8Array }
@@ -41,6 +44,6 @@ export function decodeInlineBytes(message: Uint8Array): Decoded<InlineResult> {
 
 /** Reads the `result` member of a text message. */
 export function decodeInlineResult(text: string): Decoded<InlineResult> {
-  const message = decodeJson(z.object({ result }), text);
+  const message = decodeJson(inlineResult, text);
   return message.ok ? { ok: true, value: { kind: 'result', result: message.value.result } } : message;
 }

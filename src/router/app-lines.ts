@@ -4,12 +4,12 @@ import { RecentMap } from '../recent-map.ts';
 import { LineRate } from '../http/line-rate.ts';
 
 /** How many lines are remembered at least. */
-const MOST_LINES = 10_000;
+const REMEMBERED_LINES = 10_000;
 
 /** How fast the lines to apps are, by their networks. */
 export class AppLines {
   readonly #addressOf: (request: IncomingMessage) => string;
-  readonly #lines = new RecentMap<string, LineRate>(MOST_LINES);
+  readonly #lines = new RecentMap<string, LineRate>(REMEMBERED_LINES);
 
   constructor(addressOf: (request: IncomingMessage) => string) {
     this.#addressOf = addressOf;

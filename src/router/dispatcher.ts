@@ -11,7 +11,7 @@ import type { Link } from './links/link.ts';
 import type { Registry, RegistryListener } from './registry.ts';
 
 /** How many ended exchanges are remembered at least, so that a POST sent again gets its first reply. */
-const MAX_ENDED = 10_000;
+const REMEMBERED_ENDED = 10_000;
 
 /** When to ask a connector again that has too many requests, in seconds. */
 const RETRY_AFTER_S = 5;
@@ -52,7 +52,7 @@ export class Dispatcher implements RegistryListener {
   };
   /** Where a transfer was when it fell silent and its connector was asked again: that helps once, or not. */
   readonly #askedAgain = new WeakMap<Exchange, number>();
-  readonly #ended = new RecentMap<string, EndedExchange>(MAX_ENDED);
+  readonly #ended = new RecentMap<string, EndedExchange>(REMEMBERED_ENDED);
   /** Set when no connector will come back to this router. */
   #draining: RelayError | undefined;
 

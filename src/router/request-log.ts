@@ -9,7 +9,7 @@ import { RecentMap } from '../recent-map.ts';
 /** How long an ended request is kept where its app will come back for it, in ms. */
 const KEEP_MS = 10 * 60_000;
 /** How many of the others are kept at least. */
-const MAX_OTHERS = 10_000;
+const REMEMBERED_OTHERS = 10_000;
 
 export type RequestKind = 'sync' | 'stream' | 'offload' | 'digest' | 'stat' | 'list';
 
@@ -161,7 +161,7 @@ export class RequestRecord implements RequestFields {
 /** The requests of apps: those that run, and for a while those that have ended. */
 export class RequestLog {
   readonly #records = new Map<string, RequestRecord>();
-  readonly #others = new RecentMap<string, RequestRecord>(MAX_OTHERS);
+  readonly #others = new RecentMap<string, RequestRecord>(REMEMBERED_OTHERS);
   readonly #kept = new Map<string, number>();
   /** How many run, for each connector that is asked. */
   readonly #running = new Map<Mac, number>();

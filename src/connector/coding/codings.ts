@@ -45,7 +45,7 @@ export interface BodyPlan {
 }
 
 /** Of how many datasets it is remembered at least. */
-const MOST_SAMPLED = 1000;
+const REMEMBERED_SAMPLES = 1000;
 
 const PLAIN: BodyPlan = { encoding: undefined, maxBytes: Infinity };
 
@@ -56,7 +56,7 @@ const PLAIN: BodyPlan = { encoding: undefined, maxBytes: Infinity };
 export class Codings {
   readonly #options: CodingsOptions;
   /** By coding and entity tag. */
-  readonly #samples = new RecentMap<string, Sample>(MOST_SAMPLED);
+  readonly #samples = new RecentMap<string, Sample>(REMEMBERED_SAMPLES);
 
   constructor(options: CodingsOptions) {
     this.#options = options;

@@ -25,7 +25,7 @@ export interface Root {
 }
 
 /** Of how many files it is remembered at least. */
-const MOST_LOOKED_AT = 10_000;
+const REMEMBERED_LOOKS = 10_000;
 
 type DataDirOptions = Pick<DataDir, 'hidden' | 'platform'>;
 
@@ -34,7 +34,7 @@ export class DataDir {
   readonly #dir: string;
   readonly #wasMountPoint: boolean;
   readonly #localDevice: bigint | undefined;
-  readonly #lookedAt = new RecentMap<string, number>(MOST_LOOKED_AT);
+  readonly #lookedAt = new RecentMap<string, number>(REMEMBERED_LOOKS);
   #disk: Disk;
   /** Whether names with a part that begins with a dot are offered. */
   readonly hidden: boolean;

@@ -4,11 +4,11 @@ import type { OpenDataset } from './open.ts';
 import { readDataset } from './read.ts';
 
 /** How many digests are kept at least. */
-const MOST_RECENT = 1024;
+const REMEMBERED_DIGESTS = 1024;
 
 /** The digests of datasets, the most recent ones kept for as long as their entity tag holds. */
 export class Digests {
-  readonly #known = new RecentMap<string, string>(MOST_RECENT);
+  readonly #known = new RecentMap<string, string>(REMEMBERED_DIGESTS);
 
   /** The digest where it is known, without reading. */
   find({ facts }: OpenDataset): string | undefined {

@@ -23,7 +23,7 @@ const MAX_HELD = 2000;
 const RETRY_AFTER_S = 1;
 
 /** How many addresses are remembered at least. */
-const MAX_ADDRESSES = 10_000;
+const REMEMBERED_ADDRESSES = 10_000;
 
 interface Offender {
   /** Failures that are not forgiven yet, as of `at`. */
@@ -38,7 +38,7 @@ export class AuthFailures {
   readonly #logger: Logger;
   readonly #count: (reason: AuthFailure) => void;
   readonly #throttle = new LogThrottle();
-  readonly #offenders = new RecentMap<string, Offender>(MAX_ADDRESSES);
+  readonly #offenders = new RecentMap<string, Offender>(REMEMBERED_ADDRESSES);
   readonly #closing = new AbortController();
   #held = 0;
 

@@ -11,7 +11,7 @@ const ALGORITHM = 'HS256';
 const MAX_TOKEN_LENGTH = 8192;
 
 /** How many tokens are remembered as good at least, so that a request does not pay for its signature again. */
-const MAX_REMEMBERED = 10_000;
+const REMEMBERED_TOKENS = 10_000;
 
 /** Why a token is not taken. */
 export type TokenFault = 'malformed' | 'signature' | 'expired' | 'not_yet_valid';
@@ -43,7 +43,7 @@ export async function signToken(
 /** Tells good tokens from others, by the secrets that there are at the moment. */
 export class TokenVerifier {
   readonly #readSecrets: () => readonly string[];
-  readonly #remembered = new RecentMap<string, GoodToken>(MAX_REMEMBERED);
+  readonly #remembered = new RecentMap<string, GoodToken>(REMEMBERED_TOKENS);
   #secrets: readonly string[] = [];
   #keys = new Map<string, Uint8Array>();
 

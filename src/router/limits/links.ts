@@ -8,12 +8,12 @@ const FREE_ATTEMPTS = 200;
 const REGAIN_MS = 500;
 
 /** How many connectors are remembered at least. */
-const MAX_REMEMBERED = 20_000;
+const REMEMBERED_CONNECTORS = 20_000;
 
 /** Slows down connectors that open one link after the other: each costs a handshake, and ends the one before. */
 export class LinkLimits {
   readonly #refusals: Refusals;
-  readonly #attempts = new RecentMap<Mac, { count: number; at: number }>(MAX_REMEMBERED);
+  readonly #attempts = new RecentMap<Mac, { count: number; at: number }>(REMEMBERED_CONNECTORS);
 
   constructor(refusals: Refusals) {
     this.#refusals = refusals;

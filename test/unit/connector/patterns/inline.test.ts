@@ -81,6 +81,16 @@ describe('a small answer', () => {
     post.reply(200, { request_id: id });
   });
 
+  test('is given again where its command comes again, since the first may have been lost with its link', async () => {
+    await using scene = await Scene.open({ file: 'x' });
+    const command = { command: 'get_dataset_stream', request_id: 'r', dataset_name: 'file', inline_max: 64 * KIB };
+    for (let times = 1; times <= 2; times++) {
+      scene.link.send(command);
+      expect((await nextMessage(scene)).bytes.toString()).toBe('x');
+      await until(() => scene.running.log.filter(({ msg }) => msg === 'done').length === times);
+    }
+  });
+
   test('keeps to --max-rate', async () => {
     const content = randomBytes(20 * KIB);
     await using scene = await Scene.open({ file: content }, { maxBytesPerSecond: 40 * KIB });
