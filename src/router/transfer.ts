@@ -237,34 +237,34 @@ export class Transfer {
    * @param offset where it begins, if it says so; without it, it is a whole dataset.
    */
   async takeWhole(bytes: Buffer, meta: TransferMeta, offset?: number): Promise<number> {
-    if (offset !== undefined) {
-      const end = await this.#takeAt(offset, bytes, meta);
-      this.complete(meta.totalSize ?? end, meta.digest);
-      if (end < this.#endOf(this.#meta?.totalSize)) throw this.#broken(`its result ends at ${end}`);
-      return end;
-    }
+    if (offset !== undefined) return this.#takeAt(offset, bytes, meta);
     if (this.#meta !== undefined || this.#chunks > 0)
       throw this.#broken('a result came in the middle of a chunked answer');
     if (this.#part.offset > 0 || this.#part.length !== undefined)
       throw this.#broken('a result, which is a whole dataset, came for a part of one');
-    const totalSize = bytes.length;
-    this.#begin({ ...meta, totalSize });
-    await this.chunk(undefined, bytes);
-    this.complete(totalSize, meta.digest);
-    return this.#nextOffset;
+    this.#begin({ ...meta, totalSize: bytes.length });
+    this.#completed = { digest: meta.digest };
+    return this.chunk(undefined, bytes);
   }
 
   async #takeAt(offset: number, bytes: Buffer, meta: TransferMeta): Promise<number> {
-    if (this.#window !== undefined) {
-      this.#admit(this.#window, offset, meta);
-      await this.#window.take(offset, bytes);
-    } else {
-      const skip = this.#open(offset);
+    let skip = 0;
+    if (this.#window === undefined) {
+      skip = this.#open(offset);
       if (this.#meta === undefined) this.#begin(meta);
       else this.#agree(meta);
-      if (!this.#write(bytes.subarray(skip))) await this.#waitForSink();
-    }
-    this.#finishIfComplete();
+    } else this.#admit(this.#window, offset, meta);
+    const end = offset + bytes.length;
+    const totalSize = this.#meta?.totalSize;
+    if (end < this.#endOf(totalSize ?? end)) throw this.#broken(`its result ends at ${end}`);
+    // Before the bytes, so that their end leaves in one piece with them.
+    if (totalSize !== undefined) this.#completed ??= { digest: meta.digest };
+    if (this.#window === undefined) {
+      const more = this.#write(bytes.subarray(skip));
+      this.#finishIfComplete();
+      if (!more) await this.#waitForSink();
+    } else await this.#window.take(offset, bytes);
+    this.complete(totalSize ?? end, meta.digest);
     return this.#nextOffset;
   }
 

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { RelayError } from '../../../src/protocol/errors.ts';
 import { Exchange } from '../../../src/router/exchange.ts';
 import { Transfer } from '../../../src/router/transfer.ts';
+import { WindowBudget } from '../../../src/router/window.ts';
 import { exchangeOptions, FakeBody, FakeLink, FakeSink } from './fakes.ts';
 
 const open: Exchange[] = [];
@@ -336,6 +337,46 @@ describe('a dataset in one piece', () => {
     expect(await transfer.takeWhole(bytes('abc'), { etag: '"e"', digest: 'd' })).toBe(3);
     expect(sink.begun).toEqual([{ totalSize: 3, etag: '"e"', digest: 'd' }]);
     expect(sink.ends).toEqual([{ digest: 'd', bytes: bytes('abc') }]);
+  });
+
+  test.each([
+    ['in JSON', false, undefined],
+    ['with its offset', false, 0],
+    ['with its offset, where parts may come at once', true, 0],
+  ])('ends with its bytes, not after them: %s', async (_how, isWindowed, offset) => {
+    const { sink, transfer } = begin();
+    if (isWindowed) transfer.openWindow(new WindowBudget(1024));
+    const taken = transfer.takeWhole(bytes('abc'), { totalSize: 3, digest: 'd' }, offset);
+    // What is written in one turn leaves in one piece.
+    expect(sink.ends).toEqual([{ digest: 'd', bytes: bytes('abc') }]);
+    expect(await taken).toBe(3);
+  });
+
+  test.each([true, false])(
+    'with its offset that is too short ends the request and gives nothing: %p',
+    async (isWindowed) => {
+      const { sink, transfer, errors } = begin();
+      if (isWindowed) transfer.openWindow(new WindowBudget(1024));
+      expect(await codeOf(transfer.takeWhole(bytes('abc'), { totalSize: 4 }, 0))).toBe('connector_failed');
+      expect(errors).toMatchObject([{ code: 'connector_failed' }]);
+      expect(sink.ends).toEqual([]);
+      expect(sink.bytes).toHaveLength(0);
+    },
+  );
+
+  test('with its offset is the rest of what came in chunks', async () => {
+    const { sink, transfer, errors } = begin();
+    transfer.init({ totalSize: 3 });
+    await transfer.chunk(0, bytes('ab'));
+    expect(await transfer.takeWhole(bytes('bc'), { digest: 'd' }, 1)).toBe(3);
+    expect(errors).toEqual([]);
+    expect(sink.ends).toEqual([{ digest: 'd', bytes: bytes('abc') }]);
+  });
+
+  test('with its offset may be the first to say how long it is', async () => {
+    const { sink, transfer } = begin();
+    expect(await transfer.takeWhole(bytes('abc'), {}, 0)).toBe(3);
+    expect(sink.ends).toHaveLength(1);
   });
 
   test.each([3, undefined])('is taken from a body, with its size announced or not: %p', async (totalSize) => {
