@@ -1,9 +1,9 @@
 import { constants } from 'node:fs';
 import path from 'node:path';
 import { RelayError } from '../../protocol/errors.ts';
-import { RecentMap } from '../../recent-map.ts';
 import { type Disk, directDisk, isLocalDisk, threadedDisk } from './disk.ts';
 import { systemCode } from './file-errors.ts';
+import { Warm } from './warm.ts';
 
 /**
  * Checks a data directory before anything is started.
@@ -20,12 +20,9 @@ export interface Root {
   readonly path: string;
   /** The device that it is on where that is a local disk. */
   readonly localDevice: bigint | undefined;
-  /** When a thread last looked at a file there, by its path, on the clock of `performance.now()`. */
-  readonly lookedAt: RecentMap<string, number>;
+  /** What was taken from there lately. */
+  readonly warm: Warm;
 }
-
-/** Of how many files it is remembered at least. */
-const REMEMBERED_LOOKS = 10_000;
 
 type DataDirOptions = Pick<DataDir, 'hidden' | 'platform'>;
 
@@ -34,7 +31,7 @@ export class DataDir {
   readonly #dir: string;
   readonly #wasMountPoint: boolean;
   readonly #localDevice: bigint | undefined;
-  readonly #lookedAt = new RecentMap<string, number>(REMEMBERED_LOOKS);
+  readonly #warm = new Warm();
   #disk: Disk;
   /** Whether names with a part that begins with a dot are offered. */
   readonly hidden: boolean;
@@ -82,7 +79,7 @@ export class DataDir {
       return {
         path: await disk.realpath(this.#dir),
         localDevice: disk === directDisk ? this.#localDevice : undefined,
-        lookedAt: this.#lookedAt,
+        warm: this.#warm,
       };
     } catch (error) {
       throw unavailable(`cannot be used (${systemCode(error)})`, error);

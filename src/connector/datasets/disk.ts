@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 
 type Awaitable<T> = T | Promise<T>;
 
-/** What it takes to look at a file and to open it. Files are numbers: a descriptor each, closed by whoever opened it. */
+/** What it takes to look at a file, to open it and to read it. Files are numbers: a descriptor each, closed by whoever opened it. */
 export interface Disk {
   stat(file: string): Awaitable<fs.BigIntStats>;
   access(file: string, mode: number): Awaitable<void>;
@@ -13,6 +13,8 @@ export interface Disk {
   readlink(file: string): Awaitable<string>;
   open(file: string, flags: number): Awaitable<number>;
   fstat(file: number): Awaitable<fs.BigIntStats>;
+  /** Reads up to `length` bytes. @returns how many there were. */
+  read(file: number, buffer: Buffer, length: number, position: number): Awaitable<number>;
   close(file: number): Awaitable<void>;
 }
 
@@ -27,6 +29,13 @@ export const threadedDisk: Disk = {
   readlink: promisify(fs.readlink) as (file: string) => Promise<string>,
   open: promisify(fs.open) as (file: string, flags: number) => Promise<number>,
   fstat: (file) => fstat(file, { bigint: true }),
+  read: (file, buffer, length, position) =>
+    new Promise((resolve, reject) => {
+      fs.read(file, buffer, 0, length, position, (error, count) => {
+        if (error === null) resolve(count);
+        else reject(error);
+      });
+    }),
   close: promisify(fs.close),
 };
 
@@ -41,6 +50,7 @@ export const directDisk: Disk = {
   readlink: (file) => fs.readlinkSync(file),
   open: (file, flags) => fs.openSync(file, flags),
   fstat: (file) => fs.fstatSync(file, { bigint: true }),
+  read: (file, buffer, length, position) => fs.readSync(file, buffer, 0, length, position),
   close: fs.closeSync,
 };
 
@@ -63,14 +73,4 @@ export async function isLocalDisk(dir: string, platform: NodeJS.Platform): Promi
   } catch {
     return false;
   }
-}
-
-/** Reads on a thread, since content seldom is in memory. @returns how many bytes were read. */
-export function readAt(file: number, buffer: Buffer, length: number, position: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    fs.read(file, buffer, 0, length, position, (error, count) => {
-      if (error === null) resolve(count);
-      else reject(error);
-    });
-  });
 }

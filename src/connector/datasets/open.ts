@@ -4,45 +4,49 @@ import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { isOpenedBelow, type OpenedFile } from './containment.ts';
 import type { DataDir, Root } from './data-dir.ts';
-import { directDisk, readAt, threadedDisk } from './disk.ts';
+import { directDisk, threadedDisk } from './disk.ts';
 import { isSameState } from './etag.ts';
 import { type DatasetFacts, readFacts } from './facts.ts';
 import { isNotThere, notFound, toDatasetError } from './file-errors.ts';
 import { findNormalized, isOffered, isOwnSpelling } from './resolve-name.ts';
+import type { Warm } from './warm.ts';
 
 // Should a FIFO or a terminal take the file's place after the look at it, opening it must neither wait nor take it over.
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
-
-/** How long memory has what a look at a file took from a local disk, in ms: many times that, but disks may be swapped. */
-const WARM_MS = 5000;
 
 /** A dataset that is open for reading. Close it on every way out. */
 export class OpenDataset implements AsyncDisposable {
   readonly facts: DatasetFacts;
   readonly #file: OpenedFile;
   readonly #stats: BigIntStats;
+  readonly #warm: Warm;
   #users = 0;
   #isClosed = false;
   #onUnused: () => void = () => {};
 
-  constructor(name: DatasetName, stats: BigIntStats, file: OpenedFile) {
+  constructor(name: DatasetName, stats: BigIntStats, file: OpenedFile, warm: Warm) {
     this.facts = readFacts(name, stats);
+    this.#warm = warm;
     this.#stats = stats;
     this.#file = file;
   }
 
   /**
-   * Reads into `buffer` from `position`.
+   * Reads into `buffer` from `position`: on a thread, since content seldom is in memory, unless it was read just before.
    * @returns how many bytes were read, at least one.
    * @throws {RelayError} dataset_changed when the file is shorter by now; dataset_unreadable when the disk fails.
    */
   async read(buffer: Buffer, length: number, position: number): Promise<number> {
+    const { name, etag } = this.facts;
+    const isLocal = this.#file.disk === directDisk;
+    const disk = isLocal && this.#warm.hasPiece(etag, position, length) ? directDisk : threadedDisk;
     let bytesRead: number;
     try {
-      bytesRead = await this.#use(({ descriptor }) => readAt(descriptor, buffer, length, position));
+      bytesRead = await this.#use(({ descriptor }) => disk.read(descriptor, buffer, length, position));
     } catch (error) {
-      throw toDatasetError(this.facts.name, error);
+      throw toDatasetError(name, error);
     }
+    if (isLocal && disk === threadedDisk) this.#warm.notePiece(etag, position, bytesRead);
     if (bytesRead === 0) throw this.#changed();
     return bytesRead;
   }
@@ -129,9 +133,8 @@ export async function openExact(
   platform: NodeJS.Platform,
 ): Promise<OpenDataset | undefined> {
   const path = join(root.path, name);
-  const now = performance.now();
-  const isWarm = root.localDevice !== undefined && now - (root.lookedAt.get(path) ?? -Infinity) < WARM_MS;
-  if (!isWarm) root.lookedAt.set(path, now);
+  const isWarm = root.localDevice !== undefined && root.warm.hasLook(path);
+  if (!isWarm) root.warm.noteLook(path);
   let found: BigIntStats;
   try {
     found = await (isWarm ? directDisk : threadedDisk).stat(path);
@@ -145,7 +148,7 @@ export async function openExact(
   try {
     const stats = await disk.fstat(file.descriptor);
     if (!stats.isFile() || !(await isOpenedBelow(root.path, path, file, platform))) throw notFound(name);
-    return new OpenDataset(name, stats, file);
+    return new OpenDataset(name, stats, file, root.warm);
   } catch (error) {
     await disk.close(file.descriptor);
     throw error;

@@ -33,6 +33,34 @@ describe('reading a dataset', () => {
     },
   );
 
+  test('what was read before, and a file that took its place, arrive as they are', async () => {
+    const content = randomBytes(40_000);
+    await using sandbox = await Sandbox.create({ file: content });
+    const dataDir = await DataDir.open(sandbox.data, { hidden: false, platform });
+    const read = async (start: number, end: number): Promise<Buffer> => {
+      await using dataset = await openDataset(dataDir, named('file'));
+      const pieces: Buffer[] = [];
+      await readDataset(dataset, {
+        start,
+        end,
+        signal: never,
+        write: (piece) => void pieces.push(Buffer.from(piece)),
+      });
+      return Buffer.concat(pieces);
+    };
+    for (const [start, end] of [
+      [0, 40_000],
+      [0, 40_000],
+      [4000, 9000],
+      [39_999, 40_000],
+    ] as const)
+      expect((await read(start, end)).equals(content.subarray(start, end))).toBe(true);
+    const other = randomBytes(40_000);
+    await writeFile(path.join(sandbox.data, 'new'), other);
+    await rename(path.join(sandbox.data, 'new'), path.join(sandbox.data, 'file'));
+    expect((await read(0, 40_000)).equals(other)).toBe(true);
+  });
+
   test('waits for each piece to be taken before it passes on the next', async () => {
     await using sandbox = await Sandbox.create({ file: Buffer.alloc(8 * READ_BYTES) });
     await using dataset = await openDataset(
