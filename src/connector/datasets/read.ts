@@ -27,16 +27,13 @@ export interface ReadOptions {
  * @throws {RelayError} dataset_changed, dataset_unreadable; the signal's reason when it aborts.
  */
 export async function readDataset(dataset: OpenDataset, { start, end, signal, write }: ReadOptions): Promise<void> {
-  const isShort = end - start <= FIRST_BYTES;
-  let current = isShort ? Buffer.allocUnsafeSlow(end - start) : takeBuffer();
-  let other = isShort ? current : takeBuffer();
+  let current = takeBuffer();
+  let other = takeBuffer();
   let writing: Promise<void> | void = undefined;
   let position = start;
   let wanted = FIRST_BYTES;
   while (position < end) {
     signal.throwIfAborted();
-    // A disk may give less than it was asked for, and then the only buffer is still being written.
-    if (current === other) await writing;
     const length = await dataset.read(current, Math.min(wanted, end - position), position);
     wanted = READ_BYTES;
     await writing;
@@ -51,5 +48,5 @@ export async function readDataset(dataset: OpenDataset, { start, end, signal, wr
   if (start === end) await dataset.verify();
   await writing;
   // Where it failed, a read or a write may still be under way in one of them.
-  if (!isShort && free.length < MOST_FREE) free.push(current, other);
+  if (free.length < MOST_FREE) free.push(current, other);
 }

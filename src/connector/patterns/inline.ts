@@ -1,7 +1,6 @@
 import { TELLING_BYTES } from '../../http/line-rate.ts';
 import type { DatasetFacts } from '../datasets/facts.ts';
 import type { OpenDataset } from '../datasets/open.ts';
-import { readDataset } from '../datasets/read.ts';
 import type { RequestContext } from './handler.ts';
 
 /** A part of a dataset that is to go over the link. */
@@ -19,21 +18,22 @@ interface InlineOptions {
 export const isInline = ({ start, end, inlineMax }: InlineOptions): boolean =>
   inlineMax !== undefined && end - start < TELLING_BYTES;
 
-/** Reads a part of a dataset into memory. @throws {RelayError} see {@link readDataset}. */
+/**
+ * Reads a part of a dataset into memory.
+ * @throws {RelayError} dataset_changed, dataset_unreadable; the signal's reason when it aborts.
+ */
 export async function readWhole(
   dataset: OpenDataset,
   { start, end, signal }: { start: number; end: number; signal: AbortSignal },
 ): Promise<Buffer> {
   const bytes = Buffer.allocUnsafe(end - start);
   let filled = 0;
-  await readDataset(dataset, {
-    start,
-    end,
-    signal,
-    write: (piece) => {
-      filled += piece.copy(bytes, filled);
-    },
-  });
+  while (filled < bytes.length) {
+    signal.throwIfAborted();
+    filled += await dataset.read(bytes.subarray(filled), bytes.length - filled, start + filled);
+  }
+  await dataset.verify();
+  signal.throwIfAborted();
   return bytes;
 }
 
