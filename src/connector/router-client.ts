@@ -18,7 +18,7 @@ import type { Authorization } from './authorization.ts';
 import type { Clock } from './clock.ts';
 import type { Agents } from './http/agents.ts';
 import { type BodyTally, newTally, tallyBody } from './coding/coded-body.ts';
-import type { LineRate } from '../http/line-rate.ts';
+import { type LineRate, TELLING_BYTES } from '../http/line-rate.ts';
 import { findObstacle, type Obstacle } from './http/obstacle.ts';
 import { isPassing, parseReply, toReplyError } from './http/reply-error.ts';
 import { type BodyWriter, type Reply, send } from './http/send.ts';
@@ -72,12 +72,7 @@ export interface DataPost {
 
 /** What became of a binary body. */
 export type DataOutcome =
-  | {
-      readonly kind: 'taken';
-      readonly receipt: Partial<Receipt>;
-      /** Of the body, on the way. */
-      readonly sentBytes: number;
-    }
+  | { readonly kind: 'taken'; readonly receipt: Partial<Receipt> }
   /** Something on the way did not let it through; a shorter one may pass. */
   | { readonly kind: 'blocked'; readonly obstacle: Obstacle }
   /** Something on the way takes no body without its length, and so none that is coded. */
@@ -196,7 +191,7 @@ export class RouterClient {
             ? { 'Content-Length': String(post.length) }
             : { 'Content-Encoding': post.encoding.coding }),
         },
-        body: tallyBody(post.body, post.encoding, tally),
+        body: tallyBody(post.body, { encoding: post.encoding, tally, line: this.#options.lineRate }),
         signal: isHoldable ? AbortSignal.any([signal, cut.signal]) : signal,
         silenceMs: SILENCE_MS,
         isStalled: () => this.#options.findLink() === undefined,
@@ -208,7 +203,7 @@ export class RouterClient {
       if (obstacle !== undefined) return { kind: 'blocked', obstacle };
       const receipt = parseReply(check(reply)) ?? {};
       if (post.isAlone !== false) this.#noteRate(tally);
-      return { kind: 'taken', receipt, sentBytes: tally.bytes };
+      return { kind: 'taken', receipt };
     } catch (error) {
       if (cut.signal.aborted && !signal.aborted) return { kind: 'blocked', obstacle: 'held' };
       throw error;
@@ -217,9 +212,11 @@ export class RouterClient {
     }
   }
 
-  #noteRate({ bytes, begunAt, madeMs }: BodyTally): void {
+  #noteRate({ bytes, lineBytes, begunAt, madeMs }: BodyTally): void {
     const { lineRate, clock } = this.#options;
-    lineRate.note({ bytes, madeMs, ms: performance.now() - begunAt }, clock.now());
+    // A short one says nothing, whatever went beside it.
+    if (bytes < TELLING_BYTES) return;
+    lineRate.note({ bytes: lineBytes, madeMs, ms: performance.now() - begunAt }, clock.now());
   }
 
   async #postJson(path: string, body: object | string, signal: AbortSignal): Promise<Reply> {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { RelayError } from '../protocol/errors.ts';
 import { toBodyError } from './coder.ts';
+import { turns } from './turns.ts';
 
 /** How much of a body is looked at to say whose it was. */
 const BEGINNING_BYTES = 4096;
@@ -61,41 +62,74 @@ export async function readBody(message: IncomingMessage, limit: number, watch: B
 }
 
 /** A body that is being passed on. */
-interface Passing {
+export interface Passing {
   /** Resolves when it has ended. @throws {RelayError} transfer_interrupted when it breaks off; what cut it or refused a piece. */
   readonly done: Promise<void>;
   /** Lets go of it: what comes after that is not looked at. */
   readonly cut: (error: RelayError) => void;
+  /** Lets nothing more of it come, but for a piece or two, until it is released. */
+  readonly hold: () => void;
+  readonly release: () => void;
 }
 
 /**
- * Passes a body on piece by piece as it arrives. Nothing holds it back but `pause`.
+ * Passes a body on piece by piece as it arrives, in turn with others.
  * @param take gets each piece; throws to refuse it.
  * @param letGo called once when it is over, whatever the outcome, before anything else can happen.
  */
 export function passBody(body: Readable, take: (piece: Buffer) => void, letGo: () => void): Passing {
   const { promise: done, resolve, reject } = Promise.withResolvers<void>();
   let over = false;
+  let isHeld = false;
+  let isOutOfTurn = false;
+  let isPaused = false;
   const settle = (error?: RelayError): void => {
     if (over) return;
     over = true;
+    turns.leave();
     body.removeAllListeners('data');
     letGo();
     if (error === undefined) resolve();
     else reject(error);
   };
+  const apply = (): void => {
+    const wasPaused = isPaused;
+    isPaused = isHeld || isOutOfTurn;
+    if (isPaused && !wasPaused) body.pause();
+    else if (wasPaused && !isPaused) body.resume();
+  };
+  const goOn = (): void => {
+    isOutOfTurn = false;
+    apply();
+  };
+  turns.join();
   body.on('data', (piece: Buffer) => {
     if (over) return;
+    const { length } = piece;
     try {
       take(piece);
     } catch (error) {
       settle(RelayError.from(error));
     }
+    if (isOutOfTurn || turns.spend(length, goOn)) return;
+    isOutOfTurn = true;
+    apply();
   });
   body.on('end', () => settle());
   body.on('error', (cause) => settle(toBodyError(cause)));
   body.on('close', () => settle(new RelayError('transfer_interrupted', 'the body broke off')));
-  return { done, cut: settle };
+  return {
+    done,
+    cut: settle,
+    hold: () => {
+      isHeld = true;
+      apply();
+    },
+    release: () => {
+      isHeld = false;
+      apply();
+    },
+  };
 }
 
 /** Waits until a body is late. */

@@ -9,7 +9,7 @@ const LINE_BOUND = 0.5;
 
 /** What was sent in one body, and how. */
 export interface Sent {
-  /** Bytes on the line. */
+  /** Bytes on the line, those of others that went beside it included. */
   readonly bytes: number;
   /** From the first byte to the answer, in ms. */
   readonly ms: number;
@@ -27,6 +27,8 @@ export class LineRate {
   #rate = 0;
   #isKnown = false;
   #until = -Infinity;
+  /** Bytes that were given to the line in all: what one body says of it has to count those that went beside it. */
+  carried = 0;
 
   /** In bytes a millisecond; undefined where nobody knows. */
   known(now: number): number | undefined {

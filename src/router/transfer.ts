@@ -197,8 +197,8 @@ export class Transfer {
         const bytes = skip === 0 ? piece : piece.subarray(skip);
         skip -= piece.length - bytes.length;
         if (this.#write(bytes)) return;
-        body.pause();
-        void this.#waitForSink().then(() => body.resume());
+        current.hold();
+        void this.#waitForSink().then(() => current.release());
       },
       () => {
         exchange.arriving--;

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { passBody } from '../http/body.ts';
+import { type Passing, passBody } from '../http/body.ts';
 import { RelayError } from '../protocol/errors.ts';
 
 /**
@@ -47,8 +47,8 @@ interface Run {
   end: number;
   pending: number;
   readonly pieces: Buffer[];
-  body: Readable | undefined;
-  cut: (error: RelayError) => void;
+  /** Its body, for as long as that arrives. */
+  passing: Passing | undefined;
 }
 
 /**
@@ -94,23 +94,22 @@ export class Window {
    * @throws {RelayError} transfer_interrupted when it breaks off or another takes its place; what the sink throws.
    */
   async receive(body: Readable, offset: number, length?: number): Promise<void> {
-    const run = this.#open(offset, length === undefined ? undefined : offset + length, body);
-    const { done, cut } = passBody(
+    const run = this.#open(offset, length === undefined ? undefined : offset + length);
+    run.passing = passBody(
       body,
       (piece) => this.#take(run, piece),
       () => {
-        run.body = undefined;
+        run.passing = undefined;
         this.#tidy();
       },
     );
-    run.cut = cut;
-    await done;
+    await run.passing.done;
     await this.#untilRoom();
   }
 
   /** Takes a part that is in memory. Resolves as `receive` does. */
   async take(offset: number, bytes: Buffer): Promise<void> {
-    const run = this.#open(offset, offset + bytes.length, undefined);
+    const run = this.#open(offset, offset + bytes.length);
     if (bytes.length > 0) this.#take(run, bytes);
     this.#tidy();
     await this.#untilRoom();
@@ -121,7 +120,7 @@ export class Window {
     this.#drop();
     const cut = this.#runs;
     this.#runs = [];
-    for (const run of cut) run.cut(error);
+    for (const { passing } of cut) passing?.cut(error);
     this.#highest = 0;
     this.#wake();
   }
@@ -130,7 +129,7 @@ export class Window {
   finish(): void {
     this.#isOver = true;
     this.#drop();
-    for (const { body } of this.#runs) if (body?.isPaused() === true) body.resume();
+    for (const { passing } of this.#runs) passing?.release();
     this.#wake();
   }
 
@@ -142,13 +141,13 @@ export class Window {
     }
   }
 
-  #open(start: number, limit: number | undefined, body: Readable | undefined): Run {
+  #open(start: number, limit: number | undefined): Run {
     for (const other of this.#runs) {
-      if (other.body !== undefined && start >= other.start && start < other.limit) {
-        other.cut(new RelayError('transfer_interrupted', 'a newer chunk took the place of this one'));
+      if (start >= other.start && start < other.limit) {
+        other.passing?.cut(new RelayError('transfer_interrupted', 'a newer chunk took the place of this one'));
       }
     }
-    const run: Run = { start, limit: limit ?? start + 1, end: start, pending: 0, pieces: [], body, cut: () => {} };
+    const run: Run = { start, limit: limit ?? start + 1, end: start, pending: 0, pieces: [], passing: undefined };
     this.#runs.push(run);
     return run;
   }
@@ -208,18 +207,18 @@ export class Window {
 
   /** Holds a sender back, or lets it go on. */
   #throttle(run: Run): void {
-    const { body } = run;
-    if (body === undefined) return;
+    const { passing } = run;
+    if (passing === undefined) return;
     const isHead = run.end - run.pending <= this.#host.nextOffset();
     const mustWait = isHead
       ? this.#isSinkBusy && run.pending >= HEAD_BYTES
       : run.end >= this.end || this.#budget.isFull;
-    if (mustWait) body.pause();
-    else if (body.isPaused()) body.resume();
+    if (mustWait) passing.hold();
+    else passing.release();
   }
 
   #tidy(): void {
-    this.#runs = this.#runs.filter((run) => run.body !== undefined || run.pending > 0);
+    this.#runs = this.#runs.filter((run) => run.passing !== undefined || run.pending > 0);
   }
 
   async #untilRoom(): Promise<void> {

@@ -125,7 +125,7 @@ export async function postChunk(
     if (!(error instanceof RelayError) || error.code !== 'offset_mismatch') throw error;
     const { next_offset, window_end } = error.details;
     if (next_offset === undefined) throw error;
-    return { kind: 'taken', receipt: { next_offset, ...(window_end !== undefined && { window_end }) }, sentBytes: 0 };
+    return { kind: 'taken', receipt: { next_offset, ...(window_end !== undefined && { window_end }) } };
   }
 }
 

@@ -54,7 +54,6 @@ class ParallelSending {
   #next: number;
   #windowEnd: number;
   #obstacle: Obstacle | undefined;
-  #sentBytes = 0;
 
   constructor(options: ParallelOptions, context: RequestContext) {
     this.#options = options;
@@ -77,7 +76,9 @@ class ParallelSending {
 
   async run(): Promise<ParallelOutcome> {
     const { end } = this.#options;
-    const begunAt = this.#context.clock.now();
+    const { clock, lineRate } = this.#context;
+    const begunAt = clock.now();
+    const carriedBefore = lineRate.carried;
     while (this.#obstacle === undefined && (this.#next < end || this.#lanes.size > 0)) {
       this.#launch();
       // With the window full and nothing under way, an empty chunk waits for room.
@@ -85,9 +86,8 @@ class ParallelSending {
       else await Promise.race(this.#lanes);
     }
     // All of it together says how fast the line is.
-    const { clock, lineRate } = this.#context;
     const now = clock.now();
-    lineRate.note({ bytes: this.#sentBytes, ms: now - begunAt, madeMs: 0 }, now);
+    lineRate.note({ bytes: lineRate.carried - carriedBefore, ms: now - begunAt, madeMs: 0 }, now);
     return this.#obstacle === undefined ? { kind: 'sent' } : { kind: 'blocked', obstacle: this.#obstacle };
   }
 
@@ -126,7 +126,6 @@ class ParallelSending {
       if (outcome !== undefined) {
         this.#windowEnd = Math.max(this.#windowEnd, outcome.receipt.window_end ?? 0);
         this.#width.note(chunkEnd - position, clock.now());
-        this.#sentBytes += outcome.sentBytes;
         position = chunkEnd;
         if (position >= end) return;
       }

@@ -25,6 +25,8 @@ export class ResponseBody {
   #flushing: NodeJS.Timeout | undefined;
   #sent = 0;
   #begunAt = 0;
+  /** What the line had carried then. */
+  #carriedBefore = 0;
   /** How long the line had something to carry, in ms, and since when it has. */
   #busyMs = 0;
   #busySince: number | undefined;
@@ -42,7 +44,7 @@ export class ResponseBody {
       this.#noteIdle();
       if (this.#sent < BUFFERED_BYTES) return;
       const ms = performance.now() - this.#begunAt;
-      line.note({ bytes: this.#sent, ms, madeMs: ms - this.#busyMs }, performance.now());
+      line.note({ bytes: line.carried - this.#carriedBefore, ms, madeMs: ms - this.#busyMs }, performance.now());
     });
     response.on('close', () => {
       clearTimeout(this.#flushing);
@@ -99,8 +101,12 @@ export class ResponseBody {
   }
 
   #send(piece: Buffer, onSent?: () => void): boolean {
-    if (this.#sent === 0) this.#begunAt = performance.now();
+    if (this.#sent === 0) {
+      this.#begunAt = performance.now();
+      this.#carriedBefore = this.#line.carried;
+    }
     this.#sent += piece.length;
+    this.#line.carried += piece.length;
     const more = this.#response.write(piece, onSent);
     if (!more) this.#busySince ??= performance.now();
     return more;

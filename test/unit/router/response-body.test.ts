@@ -24,3 +24,15 @@ test('neither what is small nor what does not become smaller is worth it', () =>
   expect(bodyOn(1000).isWorthCoding('zstd', TEXT.subarray(0, 500))).toBe(false);
   expect(bodyOn(1000).isWorthCoding('zstd', randomBytes(64 * 1024))).toBe(false);
 });
+
+test('what goes to one network at once is what its line carries', async () => {
+  const line = new LineRate();
+  const responses = Array.from({ length: 4 }, () => Object.assign(new EventEmitter(), { write: () => true }));
+  const bodies = responses.map((response) => new ResponseBody(response as unknown as ServerResponse, line));
+  const begunAt = performance.now();
+  // More than what may lie in buffers.
+  for (const body of bodies) for (let piece = 0; piece < 80; piece++) body.write(Buffer.from(TEXT));
+  for (const response of responses) response.emit('finish');
+  const rate = (4 * 80 * TEXT.length) / Math.max(performance.now() - begunAt, 1);
+  expect(line.atLeast(performance.now())).toBeGreaterThanOrEqual(rate * 0.9);
+});
