@@ -7,11 +7,9 @@ import { startNginxPair } from '../nginx.ts';
 import type { Processes } from '../processes.ts';
 import { startPair } from '../relay.ts';
 import { runLoad } from '../run-load.ts';
-import { type Line, nginxRival, type Scenario } from '../scenario.ts';
+import { nginxRival, type Scenario } from '../scenario.ts';
 
 const TRANSFERS = 50;
-/** More than all transfers, so that a small request waits for none of them to end. */
-const MAX_CONCURRENT = 64;
 /** Until the transfers have spread over the machine. */
 const SETTLE_MS = 1000;
 
@@ -32,26 +30,21 @@ export const many: Scenario = {
       await processes.stop(transfers);
       return p99Ms;
     };
-    const lines: Line[] = [];
-    for (const connectorArgs of [[], ['--max-concurrent', String(MAX_CONCURRENT)]]) {
-      const own = join(directory, `relay-${connectorArgs.length}`);
-      await mkdir(own);
-      const pair = await startPair(processes, { directory: own, dataDir, connectorArgs });
-      const { relay, rival } = await alternate(
-        runs,
-        () => measure(pair.urlOf(whole.name), pair.urlOf(large.name)),
-        nginx && (() => measure(`${nginx.url}/${whole.name}`, `${nginx.url}/${large.name}`)),
-      );
-      await pair.stop();
-      lines.push({
-        name: ['many: 1 KiB beside 50 transfers, p99', ...connectorArgs].join(' '),
+    const pair = await startPair(processes, { directory, dataDir });
+    const { relay, rival } = await alternate(
+      runs,
+      () => measure(pair.urlOf(whole.name), pair.urlOf(large.name)),
+      nginx && (() => measure(`${nginx.url}/${whole.name}`, `${nginx.url}/${large.name}`)),
+    );
+    return [
+      {
+        name: `many: 1 KiB beside ${TRANSFERS} transfers, p99`,
         unit: 'ms',
         target: { of: 'relay', atMost: 20 },
         relay,
         rival: nginxRival(nginx, rival),
-      });
-    }
-    return lines;
+      },
+    ];
   },
 };
 

@@ -21,10 +21,9 @@ export const memory: Scenario = {
     const all: number[] = [];
     for (let run = 0; run < runs; run++) {
       // A router anew each time: memory that an earlier run left behind would hide what this one takes.
-      const connectorArgs = ['--max-concurrent', String(STREAMS)];
       const own = join(directory, `run-${run}`);
       await mkdir(own);
-      const pair = await startPair(processes, { directory: own, dataDir, connectorArgs });
+      const pair = await startPair(processes, { directory: own, dataDir });
       await getOnce(processes, pair.urlOf(warm.name), warm);
       const one = await withPeak(pair.router.pid, () => getOnce(processes, pair.urlOf(long.name), long));
       added.push(one.peak - one.before);

@@ -19,7 +19,7 @@ export interface ConnectorOptions {
   readonly transport?: Transport | undefined;
   /** Also offers names of which a part begins with a dot. Default false. */
   readonly hidden?: boolean | undefined;
-  /** Transfers at once, and as many looks at the catalog. Default 64. */
+  /** Transfers at once, and as many looks at the catalog. Default 250. */
   readonly maxConcurrentRequests?: number | undefined;
   /** Requests that may wait for their turn, in each of the two; those beyond are refused as `overloaded`. Default 1000. */
   readonly maxQueuedRequests?: number | undefined;
@@ -73,7 +73,7 @@ const DEFAULTS = {
   transport: 'auto',
   hidden: false,
   allowHttp: false,
-  maxConcurrentRequests: 64,
+  maxConcurrentRequests: 250,
   maxQueuedRequests: 1000,
   maxParallel: 16,
   heartbeatIntervalMs: 20_000,

@@ -123,7 +123,7 @@ export const CONNECTOR_OPTIONS = {
     roles: ['connector'],
     kind: 'integer',
     group: 'Limits',
-    default: '64',
+    default: '250',
     min: 1,
     max: 10_000,
     placeholder: 'N',
