@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { GIB, KIB, makeRandom, makeSparse } from '../data.ts';
+import { GIB, KIB, makeRandom } from '../data.ts';
 import { alternate } from '../measure.ts';
 import { startNginxPair } from '../nginx.ts';
 import type { Processes } from '../processes.ts';
@@ -21,7 +21,7 @@ export const many: Scenario = {
     await mkdir(dataDir);
     const whole = await makeRandom(dataDir, 'small.bin', KIB);
     // Longer than it is measured, whatever the rate.
-    const large = await makeSparse(dataDir, 'large.bin', 100 * GIB);
+    const large = await makeRandom(dataDir, 'large.bin', 2 * GIB);
     const nginx = await startNginxPair(processes, directory, dataDir);
     const load = { bytes: KIB, clients: 1, warmUpMs: 200, ms: isQuick ? 2000 : 10_000 };
     const measure = async (small: string, big: string): Promise<number> => {

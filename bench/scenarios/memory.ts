@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { GIB, KIB, makeSparse, MIB } from '../data.ts';
+import { GIB, KIB, makeRandom, makeSparse, MIB } from '../data.ts';
 import { getOnce, withPeak } from '../measure.ts';
 import type { Processes } from '../processes.ts';
 import { startPair } from '../relay.ts';
@@ -16,7 +16,8 @@ export const memory: Scenario = {
     await mkdir(dataDir);
     const warm = await makeSparse(dataDir, 'warm.bin', 64 * KIB);
     const long = await makeSparse(dataDir, 'long.bin', isQuick ? GIB : 10 * GIB);
-    const many = await makeSparse(dataDir, 'many.bin', isQuick ? 4 * MIB : 64 * MIB);
+    // Nothing that becomes smaller on the way.
+    const many = await makeRandom(dataDir, 'many.bin', isQuick ? 4 * MIB : 64 * MIB);
     const added: number[] = [];
     const all: number[] = [];
     for (let run = 0; run < runs; run++) {

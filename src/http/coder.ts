@@ -73,12 +73,15 @@ export function takeSample(coding: Coding, content: Buffer): Sample {
 /** Whether content like this is ever worth coding. */
 export const isCompressible = ({ ratio }: Sample): boolean => ratio <= 1 - WORTH;
 
+/** From this rate on, 2 Gbit/s in bytes a millisecond, the cores at both ends are shorter than the line. */
+const FAST_LINE = 250_000;
+
 /**
  * Whether coding saves time on a line of so many bytes a millisecond: coder and line work at once, so that the slower of the
  * two counts.
  */
 export const isWorthCoding = ({ ratio, speed }: Sample, rate: number): boolean =>
-  Math.max(1 / speed, ratio / rate) < (1 - WORTH) / rate;
+  rate < FAST_LINE && Math.max(1 / speed, ratio / rate) < (1 - WORTH) / rate;
 
 /** Makes a stream that decodes what is written to it. */
 export function createDecoder(coding: Coding): Transform {

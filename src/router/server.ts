@@ -18,7 +18,7 @@ const BACKLOG = 4096;
 /** How often Node looks for heads that take too long, in ms. */
 const CHECK_INTERVAL_MS = 2000;
 /** How much a response may hold for an app that reads slowly before its connector is asked to wait. */
-const HIGH_WATER_MARK_BYTES = 256 * 1024;
+const HIGH_WATER_MARK_BYTES = 128 * 1024;
 
 /** A certificate chain and its key, both PEM. */
 export interface Certificate {

@@ -9,7 +9,7 @@ import { RelayError } from '../protocol/errors.ts';
 const WINDOW_BYTES = 32 * 1024 * 1024;
 
 /** How much of the part whose turn it is may wait for a sink that is full, in bytes. */
-const HEAD_BYTES = 256 * 1024;
+const HEAD_BYTES = 128 * 1024;
 
 /** How long an answer may be held back until there is room again, in ms: proxies end answers after 60 s. */
 const ANSWER_WITHIN_MS = 20_000;
