@@ -5,6 +5,7 @@ import type { SyncAnswer } from '../../protocol/app.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { BufferBudget } from '../buffer-budget.ts';
+import { freePiece } from '../../http/free-piece.ts';
 import type { Context } from '../context.ts';
 import { codedHeaders, DATASET_HEADERS, type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
 import { sendError, sendJson } from '../reply.ts';
@@ -18,7 +19,7 @@ const SYNC_HEADERS = { ...DATASET_HEADERS, Vary: 'Accept-Encoding' };
 /** Up to this size the answer is made in one piece. */
 const ONE_PIECE_BYTES = 1024 * 1024;
 /** A multiple of three, so that base64 of the slices joins to the base64 of the whole. */
-const SLICE_BYTES = 768 * 1024;
+const SLICE_BYTES = 192 * 1024;
 
 /** How the app wants its answer. */
 interface BufferOptions {
@@ -120,6 +121,7 @@ class MemorySink implements Sink {
   write(bytes: Buffer): boolean {
     if (this.#whole !== undefined) {
       bytes.copy(this.#whole, this.#length);
+      process.nextTick(freePiece, bytes);
     } else {
       if (this.#length + bytes.length > this.#maxBytes) throw tooLargeToBuffer(undefined, this.#maxBytes);
       this.#reserve(bytes.length);
