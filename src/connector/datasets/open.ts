@@ -46,8 +46,8 @@ export class OpenDataset implements AsyncDisposable {
     } catch (error) {
       throw toDatasetError(name, error);
     }
-    if (isLocal && disk === threadedDisk) this.#warm.notePiece(etag, position, bytesRead);
     if (bytesRead === 0) throw this.#changed();
+    if (isLocal && disk === threadedDisk) this.#warm.notePiece(etag, position, bytesRead);
     return bytesRead;
   }
 
