@@ -16,6 +16,8 @@ const ASKED = 500;
 /** Until nothing is left of the connecting. */
 const SETTLE_MS = 3000;
 const LOOK_MS = 100;
+/** All of them have one address here, which is not the many of one that the default is for. */
+const ALL_FROM_ONE = ['--max-connections-per-address', '20000'];
 
 /** Connectors that wait for commands: what they cost the router, how fast a command comes through, and how soon they are back. */
 export const idle: Scenario = {
@@ -31,7 +33,7 @@ export const idle: Scenario = {
     for (let run = 0; run < runs; run++) {
       const own = join(directory, `run-${run}`);
       await mkdir(own);
-      const router = await startRouter(processes, { directory: own });
+      const router = await startRouter(processes, { directory: own, args: ALL_FROM_ONE });
       const share = Math.ceil(count / PROCESSES);
       const crowds: Running[] = [];
       for (let first = 0; first < count; first += share) {
@@ -50,7 +52,7 @@ export const idle: Scenario = {
       const port = Number(new URL(router.url).port);
       await processes.stop(router);
       const begun = performance.now();
-      const next = await startRouter(processes, { directory: own, port });
+      const next = await startRouter(processes, { directory: own, port, args: ALL_FROM_ONE });
       const online = (): number => crowds.reduce((sum, crowd) => sum + countOnline(crowd.readOutput()), 0);
       // Those that have not noticed yet that the router went still count as connected.
       let wasAway = false;
