@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { type RunResult, start, startRelay } from '../support/processes.ts';
@@ -60,20 +61,22 @@ function startRelayApp(subject: Subject): Fetching {
   return { child: () => child, result: finish() };
 }
 
-/** What curl 7.88 should say of an answer whose head is cut: it ends as if that were whole and had no body. */
-const CUT_HEAD = { code: 18, stderr: 'the head of the answer broke off' };
-
 /** What somebody writes who has nothing but curl. */
 function startCurl(subject: Subject): Fetching {
   const { pattern, app, router, mac, dataset } = subject;
   const target = targetOf(subject);
   const post = ['--json', JSON.stringify({ mac, dataset })];
   let child: ChildProcess;
-  const curl = (args: readonly string[]): Promise<RunResult> => {
-    const always = ['--silent', '--show-error', '--fail', '--max-time', String(DEADLINE_MS / 1000)];
+  const head = `${target}.head`;
+  const curl = async (args: readonly string[]): Promise<RunResult> => {
+    const always = ['--silent', '--show-error', '--fail', '--max-time', String(DEADLINE_MS / 1000), '-D', head];
     const running = start('curl', [...always, ...args]);
     ({ child } = running);
-    return running.result;
+    const result = await running.result;
+    // curl 7.88 ends as if an answer whose head is cut were whole and had no body.
+    const isCut = result.code === 0 && !(await readFile(head, 'latin1')).endsWith('\r\n\r\n');
+    await rm(head, { force: true });
+    return isCut ? { ...result, code: 18, stderr: 'the head of the answer broke off' } : result;
   };
   const fetchAll = async (): Promise<RunResult> => {
     if (app === 'curl-get' && pattern === 'B') {
@@ -84,13 +87,11 @@ function startCurl(subject: Subject): Fetching {
     if (pattern === 'B') return curl([...post, '-o', target, url]);
     const answer = await curl([...post, url]);
     if (answer.code !== 0) return answer;
-    if (answer.stdout.length === 0) return { ...answer, ...CUT_HEAD };
     const { download_url: download } = JSON.parse(answer.stdout.toString()) as { download_url: string };
     return curl(['-o', target, download]);
   };
   const finish = async (): Promise<Outcome> => {
     const { code, stderr } = await fetchAll();
-    if (code === 0 && !existsSync(target)) return { ...CUT_HEAD, digest: undefined };
     return { code, stderr, digest: code === 0 ? await digestFile(target) : undefined };
   };
   const result = finish();
