@@ -22,6 +22,7 @@ import { openWebSocket } from './link/websocket.ts';
 import { applyDefaults, type ConnectorOptions, type Settings } from './options.ts';
 import { Passages } from './passages.ts';
 import { Requests } from './requests.ts';
+import { RoundTrips } from './round-trips.ts';
 import { RouterClient } from './router-client.ts';
 import { Uploads } from './uploads.ts';
 
@@ -121,7 +122,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       passages,
       codings,
       lineRate,
-      roundTripMs: () => this.#link?.roundTripMs,
+      roundTrips: new RoundTrips(() => this.#link, this.#clock),
       maxParallel: settings.maxParallel,
       uploads: new Uploads(),
     };

@@ -122,6 +122,12 @@ class EventStreamLink implements Link {
     this.#isAlive = callback;
   }
 
+  async measureRoundTrip(): Promise<number> {
+    const begunAt = performance.now();
+    await this.#sendHeartbeat();
+    return performance.now() - begunAt;
+  }
+
   async sendDraining(): Promise<void> {
     await this.#sendHeartbeat({ event: 'draining' });
   }

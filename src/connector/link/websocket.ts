@@ -77,7 +77,9 @@ class WebSocketLink implements Link {
   #heartbeat: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #closeTimer: NodeJS.Timeout | undefined;
-  #pingedAt = 0;
+  /** The last ping: an answer to one before it tells no time. */
+  #ping = { id: 0, at: 0 };
+  #onMeasured: ((ms: number) => void) | undefined;
   roundTripMs: number | undefined;
 
   constructor(socket: WebSocket, options: LinkOptions) {
@@ -87,23 +89,21 @@ class WebSocketLink implements Link {
       this.#isAlive?.();
       this.#isAlive = undefined;
     };
-    const ping = (): void => {
-      this.#pingedAt = performance.now();
-      socket.ping();
-    };
     socket.on('open', () => {
-      ping();
-      this.#heartbeat = setInterval(ping, options.heartbeatIntervalMs);
+      this.#sendPing();
+      this.#heartbeat = setInterval(() => this.#sendPing(), options.heartbeatIntervalMs);
       this.#deadline = setTimeout(() => {
         this.#ownReason ??= `nothing heard for ${options.heartbeatTimeoutMs / 1000} s`;
         socket.terminate();
       }, options.heartbeatTimeoutMs);
     });
     socket.on('ping', alive);
-    socket.on('pong', () => {
-      const ms = performance.now() - this.#pingedAt;
-      this.roundTripMs = Math.min(ms, this.roundTripMs ?? ms);
+    socket.on('pong', (data) => {
       alive();
+      if (data.toString() !== String(this.#ping.id)) return;
+      const ms = performance.now() - this.#ping.at;
+      this.roundTripMs = Math.min(ms, this.roundTripMs ?? ms);
+      this.#onMeasured?.(ms);
     });
     socket.on('message', (data, isBinary) => {
       alive();
@@ -127,6 +127,18 @@ class WebSocketLink implements Link {
   /** Calls back at the first sign of life. */
   onceAlive(callback: () => void): void {
     this.#isAlive = callback;
+  }
+
+  measureRoundTrip(): Promise<number> {
+    return new Promise((resolve) => {
+      this.#onMeasured = resolve;
+      if (this.#socket.readyState === WebSocket.OPEN) this.#sendPing();
+    });
+  }
+
+  #sendPing(): void {
+    this.#ping = { id: this.#ping.id + 1, at: performance.now() };
+    this.#socket.ping(String(this.#ping.id));
   }
 
   sendResult(message: string | Buffer): boolean {

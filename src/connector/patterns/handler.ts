@@ -7,6 +7,7 @@ import type { DataDir } from '../datasets/data-dir.ts';
 import type { Digests } from '../datasets/digests.ts';
 import type { Agents } from '../http/agents.ts';
 import type { Passages } from '../passages.ts';
+import type { RoundTrips } from '../round-trips.ts';
 import type { RouterClient } from '../router-client.ts';
 import type { Uploads } from '../uploads.ts';
 
@@ -20,8 +21,7 @@ export interface Services {
   readonly passages: Passages;
   readonly codings: Codings;
   readonly lineRate: LineRate;
-  /** How long a byte to the router and its answer take at the moment, in ms; undefined where nobody knows yet. */
-  readonly roundTripMs: () => number | undefined;
+  readonly roundTrips: RoundTrips;
   /** Most chunks of one dataset that are sent side by side; 1 for none. */
   readonly maxParallel: number;
   readonly uploads: Uploads;

@@ -10,13 +10,10 @@ const MIB = 1024 * 1024;
 /** From which round trip on several connections carry more than one, in ms: below it one fills any line. */
 const FAR_MS = 15;
 
-/** Long enough that the wait for its answer costs little, short enough that many fit into the router's window. */
-const CHUNK_BYTES = 2 * MIB;
-
 /** Datasets below this are through before it matters. */
 const LEAST_BYTES = 4 * MIB;
 
-interface ParallelOptions extends ChunksOptions {
+interface ParallelOptions extends Omit<ChunksOptions, 'onPiece'> {
   /** Up to where the router takes chunks, to begin with. */
   readonly windowEnd: number;
   /** The time that a byte and its answer take, in ms. */
@@ -46,7 +43,7 @@ export async function sendInParallel(options: ParallelOptions, outer: RequestCon
 }
 
 class ParallelSending {
-  readonly #options: ParallelOptions;
+  readonly #options: ParallelOptions & ChunksOptions;
   readonly #context: RequestContext;
   readonly #width: Width;
   readonly #lanes = new Set<Promise<void>>();
@@ -56,22 +53,23 @@ class ParallelSending {
   #obstacle: Obstacle | undefined;
 
   constructor(options: ParallelOptions, context: RequestContext) {
-    this.#options = options;
+    const { clock } = context;
+    this.#options = { ...options, onPiece: (piece) => this.#width.note(piece.length, clock.now()) };
     this.#context = context;
     this.#next = options.start;
     this.#windowEnd = options.windowEnd;
     this.#url = context.router.url('datasets/stream/chunk');
     this.#width = new Width({
       most: context.maxParallel,
-      chunkBytes: this.#chunkBytes,
       roundTripMs: options.roundTripMs,
-      now: context.clock.now(),
+      rate: context.lineRate.known(clock.now()),
+      now: clock.now(),
     });
   }
 
   /** How long a chunk may be, as far as is known of the way by now. */
   get #chunkBytes(): number {
-    return Math.min(CHUNK_BYTES, this.#context.passages.limit(this.#url));
+    return Math.min(this.#width.chunkBytes, this.#context.passages.limit(this.#url));
   }
 
   async run(): Promise<ParallelOutcome> {
@@ -79,6 +77,7 @@ class ParallelSending {
     const { clock, lineRate } = this.#context;
     const begunAt = clock.now();
     const carriedBefore = lineRate.carried;
+    this.#probe().catch(() => {});
     while (this.#obstacle === undefined && (this.#next < end || this.#lanes.size > 0)) {
       this.#launch();
       // With the window full and nothing under way, an empty chunk waits for room.
@@ -91,9 +90,26 @@ class ParallelSending {
     return this.#obstacle === undefined ? { kind: 'sent' } : { kind: 'blocked', obstacle: this.#obstacle };
   }
 
+  /** Measures, for as long as this sending lasts, whether what is sent waits in a queue on its way. */
+  async #probe(): Promise<void> {
+    const { clock, signal, roundTrips } = this.#context;
+    for (let last: Promise<number> | undefined; ; ) {
+      await clock.sleep(this.#options.roundTripMs, signal);
+      const measured = roundTrips.measure();
+      if (measured === last) continue;
+      last = measured;
+      // Not waited for: where the link ends, no answer comes.
+      void measured?.then((ms) => this.#width.noteRoundTrip(ms));
+    }
+  }
+
   #launch(): void {
     const { end } = this.#options;
-    while (this.#lanes.size < this.#width.value && this.#next < end && this.#next < this.#windowEnd) {
+    while (this.#lanes.size < this.#width.value && this.#next < end) {
+      if (this.#next >= this.#windowEnd) {
+        this.#width.noteHeldBack();
+        break;
+      }
       const start = this.#next;
       this.#next = Math.min(end, start + this.#chunkBytes);
       const lane = this.#send(start, this.#next).finally(() => this.#lanes.delete(lane));
@@ -125,7 +141,6 @@ class ParallelSending {
       }
       if (outcome !== undefined) {
         this.#windowEnd = Math.max(this.#windowEnd, outcome.receipt.window_end ?? 0);
-        this.#width.note(chunkEnd - position, clock.now());
         position = chunkEnd;
         if (position >= end) return;
       }

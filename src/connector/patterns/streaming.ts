@@ -27,7 +27,7 @@ export const answerStreaming: Handler<'get_dataset_stream'> = async (command, co
   const options = { dataset, requestId, start, end, plan, inlineMax };
   if (end - start <= SMALL_BYTES && (await sendAtOnce(options, wantsDigest, known, context)))
     return { bytes: end - start };
-  const roundTripMs = context.roundTripMs();
+  const roundTripMs = context.roundTrips.shortestMs;
   const windowEnd = context.maxParallel > 1 ? command.window_end : undefined;
   let digest: string | undefined;
   if (windowEnd !== undefined && isWorthParallel(end - start, roundTripMs)) {

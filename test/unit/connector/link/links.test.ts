@@ -1,6 +1,11 @@
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { describe, expect, test } from '@jest/globals';
+import { createAgents } from '../../../../src/connector/http/agents.ts';
+import { openEventStream } from '../../../../src/connector/link/sse.ts';
+import { openWebSocket } from '../../../../src/connector/link/websocket.ts';
+import type { RouterClient } from '../../../../src/connector/router-client.ts';
+import { createTrust } from '../../../../src/http/trust.ts';
 import { ForwardProxy } from '../../http/proxy/forward-proxy.ts';
 import { findLine, RunningConnector, until, WARN } from '../support-connector.ts';
 import { Sandbox } from '../support-dir.ts';
@@ -102,6 +107,36 @@ describe.each(['websocket', 'sse'] as const)('a %s link', (transport) => {
     proxy.freeze();
     const [reason] = await once(running.connector, 'offline');
     expect(reason).toBe('nothing heard for 0.2 s');
+  });
+
+  test('measures a round trip when it is asked to', async () => {
+    await using scene = await arrange();
+    const agents = createAgents(() => undefined, createTrust(undefined));
+    const heartbeats: string[] = [];
+    const open = transport === 'websocket' ? openWebSocket : openEventStream;
+    const opening = open(
+      {
+        routerUrl: scene.routerUrl,
+        path: 'connectors/cc-28-aa-01-02-03',
+        headers: () => ({}),
+        connectTimeoutMs: 2000,
+        heartbeatIntervalMs: 60_000,
+        heartbeatTimeoutMs: 60_000,
+        agents,
+        router: { postHeartbeat: async (id: string) => void heartbeats.push(id) } as unknown as RouterClient,
+        onMessage: () => {},
+      },
+      new AbortController().signal,
+    );
+    const far = await scene.router.nextLink();
+    const link = await opening;
+    expect(await link.measureRoundTrip()).toBeGreaterThanOrEqual(0);
+    expect(await link.measureRoundTrip()).toBeGreaterThanOrEqual(0);
+    expect(link.roundTripMs).toBeGreaterThan(0);
+    expect(heartbeats).toHaveLength(transport === 'sse' ? 2 : 0);
+    far.close(1000, 'over');
+    await link.closed;
+    agents.close();
   });
 
   test('closes with nothing left behind', async () => {

@@ -34,6 +34,9 @@ class FakeLink implements Link {
       this.end = resolve;
     });
   }
+  measureRoundTrip(): Promise<number> {
+    return Promise.resolve(1);
+  }
   sendDraining(): Promise<void> {
     return Promise.resolve();
   }
