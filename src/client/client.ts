@@ -49,6 +49,8 @@ export interface DatasetOptions extends CallOptions {
 export interface OffloadOptions extends PollOptions {
   /** Have the dataset uploaded anew, though the store has it already: what is there is not what it should be. Default false. */
   readonly fresh?: boolean | undefined;
+  /** Ask for the digest of the whole, which costs the node a pass of SHA-256. Default true. */
+  readonly wantDigest?: boolean | undefined;
 }
 
 /** What a request for a stream takes. */
@@ -150,11 +152,33 @@ export class RelayClient {
 
   /**
    * Pattern C: lets the node upload the dataset to the store and resolves to the URL it can be had from, until
-   * `expires_at`. The request is asynchronous, so no idle limit on the way ends a long upload; when the signal fires it is
+   * `expires_at`. A digest that was asked for is missing only where the node can give none now. The request is asynchronous, so no idle limit on the way ends a long upload; when the signal fires it is
    * cancelled at the router.
    */
   async requestOffload(mac: string, dataset: string, options: OffloadOptions = {}): Promise<OffloadAnswer> {
-    const headers = options.fresh === true ? { 'Cache-Control': 'no-cache' } : undefined;
+    const { fresh = false, wantDigest = true } = options;
+    const answer = await this.#offload(mac, dataset, options, {
+      ...(fresh && { 'Cache-Control': 'no-cache' }),
+      ...(wantDigest && WANT_DIGEST),
+    });
+    if (answer.digest !== undefined || !wantDigest) return answer;
+    // What is in the store was sent there for somebody who did not want one.
+    const { signal } = options;
+    const found = await this.requestDigest(mac, dataset, { signal }).catch(() => {
+      signal?.throwIfAborted();
+      // The object is there, also while its node is away.
+      return undefined;
+    });
+    const isSame = found !== undefined && found.etag === answer.etag && found.size === answer.size;
+    return isSame ? { ...answer, digest: found.digest } : answer;
+  }
+
+  async #offload(
+    mac: string,
+    dataset: string,
+    options: OffloadOptions,
+    headers: Record<string, string>,
+  ): Promise<OffloadAnswer> {
     const outcome = await this.#runAsync('datasets/request-offload', mac, dataset, options, headers);
     if ('response' in outcome) return this.#transport.readJson(outcome.response, offloadAnswer, options.signal);
     const end = outcome.status;
@@ -234,9 +258,8 @@ export class RelayClient {
       json: { mac: checkMac(mac), dataset: checkDataset(dataset) },
       headers: {
         ...headers,
-        // What is verified is the dataset, however it is coded on the way.
         'Accept-Encoding': this.#transport.codings,
-        ...(wantDigest && { 'Want-Repr-Digest': 'sha-256=1', 'Want-Unencoded-Digest': 'sha-256=1' }),
+        ...(wantDigest && WANT_DIGEST),
       },
       signal,
     });
@@ -253,6 +276,9 @@ export class RelayClient {
     return runAsync(this.#transport, path, subject, { ...options, ...(headers && { headers }) });
   }
 }
+
+/** What is verified is the dataset, however it is coded on the way. */
+const WANT_DIGEST = { 'Want-Repr-Digest': 'sha-256=1', 'Want-Unencoded-Digest': 'sha-256=1' };
 
 const checkMac = (text: string): string => check(parseMac(text));
 const checkDataset = (name: string): string => check(parseDatasetName(name));

@@ -116,7 +116,7 @@ async function begin(
   };
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
-    const headers = { Prefer: 'respond-async', 'Want-Repr-Digest': 'sha-256=1', ...more };
+    const headers = { Prefer: 'respond-async', ...more };
     const response = await transport.send({ method: 'POST', path, json, headers, signal: patience.signal });
     if (response.status !== 202) return { response };
     return { status: await transport.readJson(response, requestStatus, patience.signal) };

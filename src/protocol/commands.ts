@@ -54,6 +54,8 @@ const getDatasetOffload = z.object({
   command: z.literal('get_dataset_offload'),
   ...addressed,
   if_match: etag.optional(),
+  /** Without it a router of before wants one. */
+  want_digest: z.boolean().optional(),
   upload: uploadTarget,
 });
 const stat = z.object({ command: z.literal('stat'), ...addressed });

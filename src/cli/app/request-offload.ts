@@ -66,7 +66,7 @@ async function ask(
   dataset: string,
   fresh: boolean,
 ): Promise<OffloadAnswer> {
-  const { client, signal } = session;
+  const { client, config, signal } = session;
   let isShown = false;
   const onProgress = ({ state, bytes_done: done, total_size: total }: RequestStatus): void => {
     if (state !== 'running') return;
@@ -75,7 +75,14 @@ async function ask(
     output.progress.update(done);
   };
   try {
-    return await client.requestOffload(mac, dataset, { signal, fresh, ...(output.showsProgress && { onProgress }) });
+    // Who only wants a URL has nothing to verify.
+    const wantDigest = !config.url || config.verify;
+    return await client.requestOffload(mac, dataset, {
+      signal,
+      fresh,
+      wantDigest,
+      ...(output.showsProgress && { onProgress }),
+    });
   } finally {
     output.progress.end();
   }
@@ -90,7 +97,7 @@ async function download(
 ): Promise<void> {
   const { client, config, fetch, signal } = session;
   const renew = async (inner: AbortSignal | undefined): Promise<string> => {
-    const fresh = await client.requestOffload(mac, dataset, { signal: inner ?? signal });
+    const fresh = await client.requestOffload(mac, dataset, { signal: inner ?? signal, wantDigest: false });
     if (fresh.etag !== answer.etag || fresh.size !== answer.size) {
       throw new RelayError('dataset_changed', 'the dataset changed between two URLs for it');
     }

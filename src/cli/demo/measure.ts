@@ -66,7 +66,7 @@ async function open(
   const options = { signal, wantDigest: false };
   if (pattern === 'A') return (await client.requestSyncBytes(mac, name, options)).body;
   if (pattern === 'B') return (await client.requestStream(mac, name, options)).body;
-  const { download_url } = await client.requestOffload(mac, name, { signal, fresh: true });
+  const { download_url } = await client.requestOffload(mac, name, { signal, fresh: true, wantDigest: false });
   const response = await fetch(download_url, { ...(signal && { signal }) });
   if (response.body === null || !response.ok) throw new Error(`the store answered ${response.status}`);
   return response.body;

@@ -30,7 +30,7 @@ export const answerOffloading: Handler<'get_dataset_offload'> = async (command, 
   try {
     const [parts, digest] = await joinAll(stop, [
       upload(dataset, command, context, progress, stop),
-      digests.compute(dataset, context.signal),
+      command.want_digest === false ? Promise.resolve(digests.find(dataset)) : digests.compute(dataset, context.signal),
     ]);
     await dataset.verify();
     progress.stop();
@@ -40,7 +40,7 @@ export const answerOffloading: Handler<'get_dataset_offload'> = async (command, 
       download_url: command.upload.download_url,
       size,
       etag,
-      digest,
+      ...(digest !== undefined && { digest }),
       ...(parts !== undefined && { parts }),
       ...(modifiedAt !== undefined && { last_modified: modifiedAt.toISOString() }),
     };

@@ -23,9 +23,15 @@ export interface OffloadsOptions {
   readonly logger: Logger;
 }
 
-/** Whether what was kept shall not be used (RFC 9111 §5.2.1.4). */
-export const wantsFresh = ({ headers }: IncomingMessage): boolean =>
-  /(?:^|,)\s*no-cache\s*(?:,|$)/i.test(headers['cache-control'] ?? '');
+/** How a dataset is to be made available. */
+export interface OffloadRequest {
+  /** Of the router, as the app knows it. */
+  readonly baseUrl: string;
+  /** What was kept shall not be used (RFC 9111 §5.2.1.4). */
+  readonly fresh: boolean;
+  /** Have the node compute the SHA-256 of the whole. What an earlier upload or another request brought is given in any case. */
+  readonly wantDigest: boolean;
+}
 
 /** Pattern C: the connector puts the dataset into a store, and the app gets a URL to take it from there. */
 export class Offloads {
@@ -60,9 +66,9 @@ export class Offloads {
   /**
    * Makes a dataset available for download: from an earlier upload of the same content, by joining one under way, or by a
    * new one. The record ends with the outcome; cancelling it stops the upload only when nobody else waits for it.
-   * @param fresh whether an earlier upload does not count.
    */
-  async offload(context: Context, record: RequestRecord, baseUrl: string, fresh: boolean): Promise<void> {
+  async offload(context: Context, record: RequestRecord, request: OffloadRequest): Promise<void> {
+    const { baseUrl, fresh } = request;
     try {
       if (this.#options === undefined) {
         throw new RelayError('offload_unavailable', 'this router has no store (--store none); use request-stream');
@@ -73,7 +79,7 @@ export class Offloads {
       const etag = fresh ? undefined : stat?.etag;
       const stored = etag === undefined ? undefined : await this.#findStored(this.#options, record, etag);
       if (record.ended) return;
-      const result = stored ?? (await this.#join(this.#options, context, record, stat));
+      const result = stored ?? (await this.#join(this.#options, context, record, stat, request));
       const { size = 0, digest, lastModified } = result;
       record.progress = () => ({ bytesDone: size, totalSize: result.size, etag: result.etag, digest, lastModified });
       record.signUrl = (base) => this.#sign(result, record.dataset, base);
@@ -91,14 +97,14 @@ export class Offloads {
     record: RequestRecord,
     request: IncomingMessage,
     response: ServerResponse,
+    wanted: OffloadRequest,
   ): Promise<void> {
-    const baseUrl = context.baseUrl.of(request);
-    await this.offload(context, record, baseUrl, wantsFresh(request));
+    await this.offload(context, record, wanted);
     if (record.error !== undefined) {
       sendError(request, response, record.error);
       return;
     }
-    const { download_url, expires_at, total_size, etag, digest, last_modified } = await record.describe(baseUrl);
+    const { download_url, expires_at, total_size, etag, digest, last_modified } = await record.describe(wanted.baseUrl);
     const answer: OffloadAnswer = {
       status: 'success',
       download_url: download_url as string,
@@ -153,10 +159,12 @@ export class Offloads {
     context: Context,
     record: RequestRecord,
     stat: DatasetInfo | undefined,
+    request: OffloadRequest,
   ): Promise<Offloaded> {
     const identity = stat?.etag === undefined ? undefined : `${record.mac}\n${record.dataset}\n${stat.etag}`;
     return new Promise<Offloaded>((resolve, reject) => {
-      const upload = this.#joinable.get(identity ?? '') ?? this.#begin(options, context, record, stat, identity);
+      const upload =
+        this.#joinable.get(identity ?? '') ?? this.#begin(options, context, record, { ...request, stat, identity });
       const waiter: Waiter = { done: resolve, fail: reject };
       upload.waiters.add(waiter);
       record.progress = () => ({ bytesDone: upload.bytesDone, totalSize: upload.totalSize, etag: stat?.etag });
@@ -174,8 +182,11 @@ export class Offloads {
     options: OffloadsOptions,
     context: Context,
     record: RequestRecord,
-    stat: DatasetInfo | undefined,
-    identity: string | undefined,
+    {
+      stat,
+      identity,
+      wantDigest,
+    }: OffloadRequest & { readonly stat: DatasetInfo | undefined; readonly identity: string | undefined },
   ): Upload {
     const { store, index, urlTtlMs } = options;
     const source = stat?.etag === undefined ? undefined : { mac: record.mac, dataset: record.dataset, etag: stat.etag };
@@ -230,6 +241,7 @@ export class Offloads {
           request_id: record.id,
           dataset_name: record.dataset,
           ...(stat?.etag !== undefined && { if_match: stat.etag }),
+          ...(link.hello.capabilities.has('digest') && { want_digest: wantDigest }),
           upload: await upload.signTarget(link),
         }),
         resend: 'always',

@@ -15,7 +15,12 @@ import type { Answer, Exchange } from '../exchange.ts';
 import type { Link } from '../links/link.ts';
 
 const MIB = 1024 * 1024;
-const DEFAULT_PART_BYTES = 16 * MIB;
+/** Longer parts of large datasets are fewer URLs to sign, and up to the longest still quickly sent again. */
+const SHORTEST_PART_BYTES = 16 * MIB;
+const LONGEST_PART_BYTES = 64 * MIB;
+const USUAL_PARTS = 64;
+/** S3 takes 10,000. */
+const MOST_PARTS = 9000;
 /** For a dataset of unknown size: 10,000 parts of it are the largest object that S3 takes in parts of one size. */
 const BLIND_PART_BYTES = 512 * MIB;
 
@@ -245,8 +250,9 @@ export class Upload implements Answer {
   }
 }
 
-/** Parts small enough to be retried cheaply and sent side by side, and few enough for the limit of S3 (10,000). */
+/** Parts short enough to be retried cheaply and sent side by side, and few enough for the store. */
 function choosePartSize(size: number | undefined): number {
   if (size === undefined) return BLIND_PART_BYTES;
-  return Math.max(DEFAULT_PART_BYTES, Math.ceil(size / 9000 / MIB) * MIB);
+  const usual = Math.min(LONGEST_PART_BYTES, Math.max(SHORTEST_PART_BYTES, size / USUAL_PARTS));
+  return Math.ceil(Math.max(usual, size / MOST_PARTS) / MIB) * MIB;
 }

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { datasetRequest, type DigestAnswer } from '../../protocol/app.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
@@ -6,7 +7,6 @@ import { readRouterId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
 import { buffer } from '../patterns/buffering.ts';
 import { askDigest } from '../patterns/catalog.ts';
-import { wantsFresh } from '../patterns/offloading.ts';
 import { stream } from '../patterns/streaming.ts';
 import { sendError, sendJson } from '../reply.ts';
 import type { RequestKind, RequestRecord } from '../request-log.ts';
@@ -28,17 +28,12 @@ export const requestRoutes: Route[] = [
   request('stream', (context, record, call, representation) =>
     stream(context, record, call.request, call.response, representation),
   ),
-  request('offload', async (context, record, call) => {
+  request('offload', async (context, record, call, { wantDigest }) => {
+    const { request: message, response } = call;
+    const wanted = { baseUrl: context.baseUrl.of(message), fresh: wantsFresh(message), wantDigest };
     const wait = readAsyncWait(call);
-    if (wait === undefined) await context.offloads.answer(context, record, call.request, call.response);
-    else
-      await answerLater(
-        context,
-        record,
-        call,
-        wait,
-        context.offloads.offload(context, record, context.baseUrl.of(call.request), wantsFresh(call.request)),
-      );
+    if (wait === undefined) await context.offloads.answer(context, record, message, response, wanted);
+    else await answerLater(context, record, call, wait, context.offloads.offload(context, record, wanted));
   }),
   request('digest', async (context, record, call) => {
     const digesting = digest(context, record);
@@ -117,6 +112,10 @@ function digestAnswer(record: RequestRecord): DigestAnswer {
   const { totalSize = 0, etag, digest: value } = record.progress();
   return { size: totalSize, ...(etag !== undefined && { etag }), digest: value as string };
 }
+
+/** Whether what was kept shall not be used (RFC 9111 §5.2.1.4). */
+const wantsFresh = ({ headers }: IncomingMessage): boolean =>
+  /(?:^|,)\s*no-cache\s*(?:,|$)/i.test(headers['cache-control'] ?? '');
 
 /** 202 at once, or after waiting as long as was preferred (RFC 7240 §4.1, §4.3). */
 async function answerLater(

@@ -71,6 +71,24 @@ describe('pattern C', () => {
     expect(await fetchNow(fourth)).toBe('third');
   });
 
+  test('asks for a digest only where the app does, and says so only to who can give one', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: 'digest' });
+    for (const [headers, want_digest] of [
+      [{}, false],
+      [{ 'Want-Repr-Digest': 'sha-256=1' }, true],
+      [{ ...ASYNC, 'Want-Repr-Digest': 'sha-256=1' }, true],
+    ] as const) {
+      const { request } = ask(router.url, OFFLOAD, undefined, headers);
+      expect(await node.next()).toMatchObject({ command: 'get_dataset_offload', want_digest });
+      request.destroy();
+    }
+    await using plain = await PlainConnector.connect(router.url, { mac: 'cc-28-aa-01-02-99' });
+    const { request } = ask(router.url, OFFLOAD, { mac: 'cc-28-aa-01-02-99', dataset: 'a.csv' });
+    expect(await plain.next()).not.toHaveProperty('want_digest');
+    request.destroy();
+  });
+
   test('takes parts in any order and makes one object of them', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url, { capabilities: 'multipart, progress' });

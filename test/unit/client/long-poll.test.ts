@@ -55,7 +55,25 @@ describe('request-offload', () => {
   test('takes the answer of a router that does not do it asynchronously', async () => {
     const answer = { status: 'success', download_url: 'http://store.example/x', size: 3 };
     await using relay = await withClient((_, response) => sendJson(response, 200, answer));
-    expect(await relay.client.requestOffload(MAC, 'a')).toEqual(answer);
+    expect(await relay.client.requestOffload(MAC, 'a', { wantDigest: false })).toEqual(answer);
+    expect(relay.seen).toHaveLength(1);
+    expect(relay.seen[0]?.headers).not.toHaveProperty('want-repr-digest');
+  });
+
+  test.each([
+    ['takes the digest from the node where the store’s object was sent without one', { etag: '"v"', size: 3 }, true],
+    ['takes no digest of another version', { etag: '"w"', size: 3 }, false],
+    ['does without where the node gives none', undefined, false],
+  ])('%s', async (_name, found, isTaken) => {
+    const answer = { status: 'success', download_url: 'http://store.example/x', size: 3, etag: '"v"' };
+    await using relay = await withClient(({ url }, response) => {
+      if (url === '/datasets/request-offload') sendJson(response, 200, answer);
+      else if (found !== undefined) sendJson(response, 200, { ...found, digest: digestOf('abc') });
+      else sendProblem(response, 503, 'connector_offline');
+    });
+    const expected = { ...answer, ...(isTaken && { digest: digestOf('abc') }) };
+    expect(await relay.client.requestOffload(MAC, 'a')).toEqual(expected);
+    expect(relay.seen[0]?.headers).toHaveProperty('want-repr-digest');
   });
 
   test('fails as the request did', async () => {

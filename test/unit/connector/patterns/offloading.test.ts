@@ -118,6 +118,17 @@ describe('answering get_dataset_offload', () => {
     expect(offload.partRequests).toEqual([]);
   });
 
+  test('hashes nothing for who wants no digest, but tells one that it has', async () => {
+    await using context = await open(randomBytes(1000));
+    const { offload } = context;
+    offload.start({ want_digest: false });
+    expect(await offload.play()).not.toHaveProperty('digest');
+    offload.start({ want_digest: true });
+    const { digest } = await offload.play();
+    offload.start({ want_digest: false });
+    expect(await offload.play()).toHaveProperty('digest', digest);
+  });
+
   test('sends only the parts that are missing, and tells the digest and the progress of all', async () => {
     const content = randomBytes(20 * MIB + 3);
     await using context = await open(content);
