@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { weightOf } from '../../http/accept.ts';
 import type { Coding } from '../../http/content-coding.ts';
 import type { SyncAnswer } from '../../protocol/app.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
@@ -168,14 +169,8 @@ export function tooLargeToBuffer(size: number | undefined, limit: number): Relay
 
 /** Whether an `Accept` names octet-stream and does not prefer JSON to it (RFC 9110 §12.5.1). */
 function prefersBytes(accept: string | undefined): boolean {
-  const quality = (type: string): number => {
-    const range = (accept ?? '').split(',').find((part) => part.split(';', 1)[0]?.trim().toLowerCase() === type);
-    if (range === undefined) return -1;
-    const q = /;\s*q=([\d.]+)/i.exec(range)?.[1];
-    return q === undefined ? 1 : Number(q);
-  };
-  const bytes = quality('application/octet-stream');
-  return bytes > 0 && bytes >= quality('application/json');
+  const bytes = weightOf(accept, 'application/octet-stream');
+  return bytes > 0 && bytes >= weightOf(accept, 'application/json');
 }
 
 /** A response that is to be made, and the coding that it may have. */

@@ -109,7 +109,7 @@ async function select(
   // What follows is held to what was looked at.
   const tag = { ifMatch: info.etag };
   const ifRange = headers['if-range'];
-  if (!allowsRange(typeof ifRange === 'string' ? ifRange : undefined, validatorsOf(info))) return tag;
+  if (!allowsRange(ifRange, validatorsOf(info))) return tag;
   const exact = parseRange(range, info.size);
   if (exact === 'unsatisfiable') {
     throw new RelayError('range_not_satisfiable', `the dataset has ${info.size} bytes`, {
