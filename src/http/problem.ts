@@ -4,7 +4,7 @@ import { decodeValue } from '../protocol/codec.ts';
 import { type ErrorDetails, ERRORS, isErrorCode, RelayError } from '../protocol/errors.ts';
 
 /** Media type of an error (RFC 9457 §3). */
-export const PROBLEM_TYPE = 'application/problem+json';
+const PROBLEM_TYPE = 'application/problem+json';
 
 /** An error as a problem document. `internal` says nothing of its insides. */
 export function toProblem(error: RelayError): Problem {

@@ -7,7 +7,8 @@ import type { ObjectIndex, ResumableUpload } from '../../store/object-index.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { Context } from '../context.ts';
 import type { Link } from '../links/link.ts';
-import { sendError, sendJson } from '../reply.ts';
+import { explainFailure, factsOf, type Wanted } from '../dataset-answer.ts';
+import { sendJson } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { askStat } from './catalog.ts';
 import { type Offloaded, Upload, type Waiter } from './upload.ts';
@@ -21,6 +22,14 @@ export interface OffloadsOptions {
   /** Origins on which a node's own URL is handed out. */
   readonly offloadOrigins: readonly string[];
   readonly logger: Logger;
+}
+
+/** How a dataset is to be offloaded. */
+export interface OffloadWishes extends Pick<Wanted, 'isLooked' | 'admit'> {
+  /** An earlier upload does not count. */
+  readonly fresh: boolean;
+  /** What a browser saves it as; the dataset's own name where it is empty. */
+  readonly filename?: string;
 }
 
 /** Whether what was kept shall not be used (RFC 9111 §5.2.1.4). */
@@ -60,9 +69,8 @@ export class Offloads {
   /**
    * Makes a dataset available for download: from an earlier upload of the same content, by joining one under way, or by a
    * new one. The record ends with the outcome; cancelling it stops the upload only when nobody else waits for it.
-   * @param fresh whether an earlier upload does not count.
    */
-  async offload(context: Context, record: RequestRecord, baseUrl: string, fresh: boolean): Promise<void> {
+  async offload(context: Context, record: RequestRecord, baseUrl: string, wishes: OffloadWishes): Promise<void> {
     try {
       if (this.#options === undefined) {
         throw new RelayError('offload_unavailable', 'this router has no store (--store none); use request-stream');
@@ -70,34 +78,24 @@ export class Offloads {
       await this.#options.ready();
       const stat = await this.#stat(context, record);
       if (record.ended) return;
-      const etag = fresh ? undefined : stat?.etag;
+      wishes.admit?.(stat === undefined ? {} : factsOf(stat));
+      const etag = wishes.fresh ? undefined : stat?.etag;
       const stored = etag === undefined ? undefined : await this.#findStored(this.#options, record, etag);
       if (record.ended) return;
       const result = stored ?? (await this.#join(this.#options, context, record, stat));
       const { size = 0, digest, lastModified } = result;
       record.progress = () => ({ bytesDone: size, totalSize: result.size, etag: result.etag, digest, lastModified });
-      record.signUrl = (base) => this.#sign(result, record.dataset, base);
+      record.signUrl = (base) => this.#sign(result, wishes.filename || record.dataset, base);
       // Handing out a first URL keeps the object while the app is on its way to it.
       await record.signUrl(baseUrl);
       record.succeed();
     } catch (thrown) {
-      record.fail(RelayError.from(thrown));
+      record.fail(explainFailure(RelayError.from(thrown), wishes));
     }
   }
 
-  /** Answers an app that waits for the outcome. */
-  async answer(
-    context: Context,
-    record: RequestRecord,
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): Promise<void> {
-    const baseUrl = context.baseUrl.of(request);
-    await this.offload(context, record, baseUrl, wantsFresh(request));
-    if (record.error !== undefined) {
-      sendError(request, response, record.error);
-      return;
-    }
+  /** Answers an app that waited for an offload that is done. */
+  async answer(record: RequestRecord, baseUrl: string, response: ServerResponse): Promise<void> {
     const { download_url, expires_at, total_size, etag, digest, last_modified } = await record.describe(baseUrl);
     const answer: OffloadAnswer = {
       status: 'success',
@@ -270,13 +268,13 @@ export class Offloads {
 
   async #sign(
     { key, url }: Offloaded,
-    dataset: string,
+    name: string,
     baseUrl: string,
   ): Promise<{ url: string; expiresAt: Date | undefined }> {
     if (key === undefined) return { url: url as string, expiresAt: undefined };
     const { store, index, urlTtlMs } = this.#options as OffloadsOptions;
     const expiresAt = new Date(Date.now() + urlTtlMs);
-    const filename = dataset.slice(dataset.lastIndexOf('/') + 1);
+    const filename = name.slice(name.lastIndexOf('/') + 1);
     const signed = await store.signGet(key, { expiresAt, baseUrl, filename });
     index.touch(key, { usedAt: new Date(), urlExpiresAt: expiresAt });
     return { url: signed, expiresAt };
