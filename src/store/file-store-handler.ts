@@ -81,7 +81,12 @@ async function route(
   const query = new URLSearchParams(end < 0 ? '' : pathAndQuery.slice(end));
   const key = OBJECT.exec(path)?.[1];
   const part = PART.exec(path);
-  const method = checkMethod(request, response, part === null ? ['GET', 'HEAD', 'PUT'] : ['PUT']);
+  const allowed = part === null ? ['GET', 'HEAD', 'PUT', 'OPTIONS'] : ['PUT', 'OPTIONS'];
+  if (request.method === 'OPTIONS') {
+    response.writeHead(204, { Allow: allowed.join(', ') }).end();
+    return undefined;
+  }
+  const method = checkMethod(request, response, allowed);
   const filename = verifySignature(store.signingKey, { method, path }, query, store.now());
   if (part !== null) return takePart(store, request, response, String(part[1]), Number(part[2]));
   if (key === undefined || !isObjectKey(key)) throw new RelayError('not_found', 'there is no such object in the store');

@@ -228,7 +228,9 @@ describe('a dataset as a resource', () => {
     expect((await get({}, 'nothing.csv')).status).toBe(404);
     expect((await get({}, '..%2fa.csv')).status).toBe(400);
     const post = await get({}, 'a.csv', 'PUT');
-    expect([post.status, post.headers.allow]).toEqual([405, 'GET, HEAD']);
+    expect([post.status, post.headers.allow]).toEqual([405, 'GET, HEAD, OPTIONS']);
+    const options = await get({}, 'a.csv', 'OPTIONS');
+    expect([options.status, options.headers.allow, options.bytes.length]).toEqual([204, 'GET, HEAD, OPTIONS', 0]);
   });
 
   test('comes with its digest where that is wanted, but not for a part', async () => {
