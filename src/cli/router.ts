@@ -92,6 +92,7 @@ function toRouterOptions(
       pathStyle: config.s3PathStyle,
     },
     offloadOrigins: config.offloadOrigin,
+    corsOrigins: config.corsOrigin,
     allowNoAuth: config.insecureNoAuth,
     bufferMaxBytes: config.bufferMaxBytes,
     bufferTotalBytes: config.bufferTotalBytes,

@@ -51,6 +51,8 @@ export interface OptionDescriptor {
   readonly max?: number;
   /** A `duration`, or `bytes`, that may also be `off`, which leaves it out of the configuration. */
   readonly canBeOff?: true;
+  /** `origins` that may also be `*`, for all. */
+  readonly canBeAny?: true;
   /** A one-letter flag. */
   readonly alias?: string;
   /** What stands for the value in help, such as `FILE`. */

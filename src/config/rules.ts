@@ -32,6 +32,13 @@ function checkRouter(config: Config<'router'>): void {
         '(--insecure-no-auth lifts this check)',
     );
   }
+  if (config.corsOrigin.includes('*') && !hasSecret) {
+    throw new RelayError(
+      'usage',
+      '--cors-origin * lets the pages of every web site ask, and without a secret nobody is asked for a token: whoever opens ' +
+        'one would show it every dataset. Name the origins, or set RELAY_SECRET or --secret-file',
+    );
+  }
   if (config.bufferMaxBytes > config.bufferTotalBytes) {
     throw new RelayError(
       'usage',

@@ -47,7 +47,7 @@ export function parseValue(
       case 'list':
         return texts.map((text) => parseText(text));
       case 'origins':
-        return texts.map((text) => parseOrigin(text));
+        return texts.map((text) => (option.canBeAny && text === '*' ? text : parseOrigin(text)));
       case 'ranges':
         return texts.map((text) => parseRange(text));
       case 'map':

@@ -1,9 +1,10 @@
+import { prefersText } from './accept.ts';
 import { problem as problemSchema, type Problem } from '../protocol/app.ts';
 import { decodeValue } from '../protocol/codec.ts';
 import { type ErrorDetails, ERRORS, isErrorCode, RelayError } from '../protocol/errors.ts';
 
 /** Media type of an error (RFC 9457 §3). */
-export const PROBLEM_TYPE = 'application/problem+json';
+const PROBLEM_TYPE = 'application/problem+json';
 
 /** An error as a problem document. `internal` says nothing of its insides. */
 export function toProblem(error: RelayError): Problem {
@@ -16,6 +17,19 @@ export function toProblem(error: RelayError): Problem {
     retryable: error.retryable,
     ...withoutUndefined(error.details),
   };
+}
+
+/** The body of an error's answer, with its type: a problem document, or one line of text where a person is to read it. */
+export function renderProblem(error: RelayError, accept: string | undefined): { type: string; text: string } {
+  const problem = toProblem(error);
+  if (!prefersText(accept)) return { type: PROBLEM_TYPE, text: JSON.stringify(problem) };
+  const { detail = problem.title, code, request_id: id } = problem;
+  // A connector's message may have several lines, and more.
+  const line = `${detail} (${code}${id === undefined ? '' : `, request ${id}`})`.replaceAll(
+    /[\p{Cc}\u2028\u2029]+/gu,
+    ' ',
+  );
+  return { type: 'text/plain; charset=utf-8', text: `${line}\n` };
 }
 
 /** The error that a problem document speaks of; undefined where the body is none of relay's. */

@@ -7,7 +7,8 @@ export interface ByteRange {
 /**
  * Reads a `Range` field against a size (RFC 9110 §14.1.2).
  * @returns the part; `unsatisfiable` where it lies outside; undefined where the field is absent, malformed, of another unit
- * or names several ranges, all of which get the whole (RFC 9110 §14.2).
+ * or names several ranges, all of which get the whole (RFC 9110 §14.2), and so does the end of what is empty, which no
+ * `Content-Range` can name.
  */
 export function parseRange(field: string | undefined, size: number): ByteRange | 'unsatisfiable' | undefined {
   const match = /^bytes=[\t ]*(\d*)-(\d*)[\t ]*$/i.exec(field ?? '');
@@ -15,7 +16,9 @@ export function parseRange(field: string | undefined, size: number): ByteRange |
   const [, first = '', last = ''] = match;
   if (first === '') {
     if (last === '') return undefined;
-    const length = Math.min(Number(last), size);
+    const wanted = Number(last);
+    if (size === 0 && wanted > 0) return undefined;
+    const length = Math.min(wanted, size);
     return length === 0 ? 'unsatisfiable' : { offset: size - length, length };
   }
   const offset = Number(first);

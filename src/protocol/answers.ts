@@ -22,6 +22,8 @@ export const datasetInfo = z.object({
   mtime: timestamp.optional(),
   etag: etag.optional(),
   content_type: contentType.optional(),
+  /** Where `stat` asked for it and it was known. */
+  digest: digest.optional(),
 });
 export type DatasetInfo = z.infer<typeof datasetInfo>;
 

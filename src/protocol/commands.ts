@@ -58,7 +58,12 @@ const getDatasetOffload = z.object({
   want_digest: z.boolean().optional(),
   upload: uploadTarget,
 });
-const stat = z.object({ command: z.literal('stat'), ...addressed });
+const stat = z.object({
+  command: z.literal('stat'),
+  ...addressed,
+  /** Whether to tell the digest as well, where it is known without reading; only to who said `digest`. */
+  want_digest: z.boolean().optional(),
+});
 const digest = z.object({ command: z.literal('digest'), ...addressed, if_match: etag.optional() });
 const list = z.object({
   command: z.literal('list'),

@@ -1,8 +1,12 @@
 import { type Coding, codedEtag } from '../http/content-coding.ts';
 import { formatAttachment } from '../http/content-disposition.ts';
+import { formatLastModified } from '../http/date.ts';
+import { type ByteRange, formatContentRange } from '../http/range.ts';
+import type { DatasetInfo } from '../protocol/answers.ts';
 import type { DatasetName } from '../protocol/dataset-name.ts';
+import { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
-import type { TransferMeta } from './transfer.ts';
+import type { Part, TransferMeta } from './transfer.ts';
 
 /** What an answer says of its dataset, as far as it is known; more may become known with the last byte. */
 export interface DatasetFacts {
@@ -11,6 +15,33 @@ export interface DatasetFacts {
   digest?: string;
   lastModified?: string;
 }
+
+/** The facts in what a connector knows of a dataset without reading it. */
+export const factsOf = ({ size, etag, mtime, digest }: DatasetInfo): DatasetFacts =>
+  readFacts({ totalSize: size, etag, lastModified: mtime, digest });
+
+/** What an app wants of a dataset beside its bytes, whichever pattern brings them. */
+export interface Wanted {
+  /** A part, which is answered with 206; without it the whole with 200. Only for a connector that said `range`. */
+  readonly part?: Part | undefined;
+  /** The entity tag that the connector is to hold to. */
+  readonly ifMatch?: string | undefined;
+  /** The tag is not the app's, but what a look at the dataset showed a moment ago. */
+  readonly isLooked?: boolean;
+  /**
+   * Looks at what the connector announces, before any of it goes on. @returns false where it has answered by itself, and
+   * nothing of the dataset is wanted any more. @throws {RelayError} where it is not what was asked for.
+   */
+  readonly admit?: ((facts: DatasetFacts) => boolean) | undefined;
+  /** Headers of the answer beside those that the dataset brings. */
+  readonly headers?: ((facts: DatasetFacts) => Readonly<Record<string, string>>) | undefined;
+}
+
+/** The failure of a request that was held to a look: that condition was the router's, and the app may ask again. */
+export const explainFailure = (error: RelayError, { isLooked }: Wanted): RelayError =>
+  error.code === 'precondition_failed' && isLooked === true
+    ? new RelayError('dataset_changed', 'the dataset changed before it was sent', { cause: error })
+    : error;
 
 /** Headers of every answer that carries a dataset: a plant's file is not a page of the router's. */
 export const DATASET_HEADERS = {
@@ -61,8 +92,29 @@ export function datasetHeaders(
     ...contentHeaders(dataset, contentType),
     ...(totalSize !== undefined && { [HEADER.totalSize]: totalSize }),
     ...(etag !== undefined && { ETag: etag }),
-    ...(lastModified !== undefined && { 'Last-Modified': new Date(lastModified).toUTCString() }),
+    ...(lastModified !== undefined && { 'Last-Modified': formatLastModified(new Date(lastModified)) }),
     ...(digest !== undefined && { [HEADER.reprDigest]: digest }),
+  };
+}
+
+/** Status and headers of an answer with these bytes of a dataset, all but its length; without a range the whole. */
+export function answerHead(
+  dataset: DatasetName,
+  facts: DatasetFacts,
+  {
+    contentType,
+    range,
+    headers,
+  }: Pick<Wanted, 'headers'> & { contentType: string | undefined; range: ByteRange | undefined },
+): { status: number; headers: Record<string, string | number> } {
+  return {
+    status: range === undefined ? 200 : 206,
+    headers: {
+      ...datasetHeaders(dataset, facts, contentType),
+      Vary: 'Accept-Encoding',
+      ...headers?.(facts),
+      ...(range !== undefined && { 'Content-Range': formatContentRange(range, facts.totalSize as number) }),
+    },
   };
 }
 

@@ -33,6 +33,8 @@ export interface RouterOptions {
   };
   /** Origins on which a node's own `download_url` is accepted. */
   readonly offloadOrigins: readonly string[];
+  /** Origins whose web pages may ask as apps do; `*` for all, which takes `secrets`. */
+  readonly corsOrigins: readonly string[];
   /** The secrets that tokens are verified with, as they are now; undefined where the router asks for no tokens. */
   readonly secrets?: (() => readonly string[]) | undefined;
   /** Lifts the checks that keep a router without tokens on loopback. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { closeAfterEarlyAnswer, resetConnection } from '../http/connection.ts';
-import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
+import { renderProblem, toProblem } from '../http/problem.ts';
 import type { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { CHALLENGES } from './access/credential.ts';
@@ -26,7 +26,7 @@ export function sendJson(
 }
 
 /**
- * Answers with an error (RFC 9457). Once a response has begun it cannot say so any more, and its connection is reset, so
+ * Answers with an error (RFC 9457), or with a line about it where a person reads it. Once a response has begun it cannot say so any more, and its connection is reset, so
  * that what was sent never looks whole.
  */
 export function sendError(
@@ -42,19 +42,21 @@ export function sendError(
   if (response.destroyed) return;
   const { retry_after: retryAfter, size } = error.details;
   const id = error.details.request_id ?? (response instanceof IdentifiedResponse ? response.requestId : undefined);
-  const text = JSON.stringify(toProblem(id === undefined ? error : error.with({ request_id: id })));
+  const identified = id === undefined ? error : error.with({ request_id: id });
+  const { type, text } = renderProblem(identified, request.headers.accept);
   // Node forbids a second answer on a connection whose request body was not read: it is closed after this one.
   const unread = !request.complete && hasBody(request);
   for (const name of response.getHeaderNames()) response.removeHeader(name);
   response.writeHead(error.status, {
-    'Content-Type': PROBLEM_TYPE,
+    'Content-Type': type,
     'Content-Length': Buffer.byteLength(text),
     'Cache-Control': 'no-store',
+    Vary: 'Accept',
     'X-Content-Type-Options': 'nosniff',
     ...(id !== undefined && { [HEADER.requestId]: id }),
     ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
     ...(error.code === 'range_not_satisfiable' && size !== undefined && { 'Content-Range': `bytes */${size}` }),
-    ...(request.method === 'HEAD' && { [HEADER.problem]: toAscii(text) }),
+    ...(request.method === 'HEAD' && { [HEADER.problem]: toAscii(JSON.stringify(toProblem(identified))) }),
     ...(error.code === 'unauthorized' && { 'WWW-Authenticate': [...CHALLENGES] }),
     ...(unread && { Connection: 'close' }),
     // RFC 9110 §15.5.22: such an answer names what is wanted.

@@ -9,6 +9,7 @@ import { RelayError } from '../protocol/errors.ts';
 import { createRequestId } from '../protocol/request-id.ts';
 import { parseTraceparent, traceIdOf } from '../protocol/trace-context.ts';
 import { Access, type Scope } from './access/access.ts';
+import { Cors } from './access/cors.ts';
 import type { Grant } from './access/grant.ts';
 import { BaseUrl } from './base-url.ts';
 import { ForwardingReader } from './forwarding.ts';
@@ -50,6 +51,7 @@ const FAREWELL_MS = 1000;
 /** The router role: holds the links of connectors, and matches the requests of apps with what connectors send. */
 export class Router {
   readonly #context: Context;
+  readonly #cors: Cors;
   readonly #routes: RouteTable;
   readonly #sockets: WebSocketLinks;
   readonly #store: OffloadStore | undefined;
@@ -62,6 +64,7 @@ export class Router {
 
   private constructor(options: RouterOptions, store: OffloadStore | undefined, book: ConnectorBook) {
     const { logger } = options;
+    this.#cors = new Cors(options.corsOrigins);
     this.#store = store;
     this.#book = book;
     const forwarding = new ForwardingReader(options.trustedProxies);
@@ -122,6 +125,7 @@ export class Router {
       access: new Access({
         secrets: options.secrets,
         allowNoAuth: options.allowNoAuth,
+        cors: this.#cors,
         originOf: (request) => URL.parse(baseUrl.of(request))?.origin ?? '',
         addressOf,
         findAsked: (fingerprint) => dispatcher.findAsked(fingerprint),
@@ -257,6 +261,7 @@ export class Router {
   async #handle(request: IncomingMessage, response: IdentifiedResponse): Promise<void> {
     const { access, baseUrl, forwarding, limits, options, state } = this.#context;
     this.#track(response);
+    response.cors = this.#cors.headersFor(request);
     limits.endLeftover(request, response);
     // Node.js loses what came in one piece with a request whose upgrade it ignores, so nothing may be expected to follow.
     if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false;
@@ -267,6 +272,11 @@ export class Router {
     try {
       this.#checkConnection(request, response);
       limits.checkHead(request);
+      const preflight = access.answerPreflight(request);
+      if (preflight !== undefined) {
+        response.writeHead(204, preflight).end();
+        return;
+      }
       const { path: rawPath, query } = splitTarget(request.url);
       const path = baseUrl.strip(rawPath, request);
       if (this.#store?.serves(path)) {
@@ -285,6 +295,10 @@ export class Router {
       if (match.kind === 'route' && match.route.isLink === true) this.#responses.delete(response);
       grant = await access.admit(request, match.kind === 'route' ? match.route.scope : 'listing');
       if (match.kind === 'none') throw new RelayError('not_found', `there is nothing at ${path}`);
+      if (match.kind === 'wrong_method' && request.method === 'OPTIONS') {
+        response.writeHead(204, { Allow: match.allow }).end();
+        return;
+      }
       if (match.kind === 'wrong_method') {
         const error = new RelayError('method_not_allowed', `${request.method} is not allowed here, but ${match.allow}`);
         sendError(request, response, error, { Allow: match.allow });

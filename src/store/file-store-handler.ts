@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { closeAfterEarlyAnswer, resetConnection } from '../http/connection.ts';
-import { PROBLEM_TYPE, toProblem } from '../http/problem.ts';
+import { allowsRange, evaluatePreconditions } from '../http/conditions.ts';
+import { renderProblem } from '../http/problem.ts';
 import { type ByteRange, formatContentRange, parseContentRange, parseRange } from '../http/range.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -80,7 +81,12 @@ async function route(
   const query = new URLSearchParams(end < 0 ? '' : pathAndQuery.slice(end));
   const key = OBJECT.exec(path)?.[1];
   const part = PART.exec(path);
-  const method = checkMethod(request, response, part === null ? ['GET', 'HEAD', 'PUT'] : ['PUT']);
+  const allowed = part === null ? ['GET', 'HEAD', 'PUT', 'OPTIONS'] : ['PUT', 'OPTIONS'];
+  if (request.method === 'OPTIONS') {
+    response.writeHead(204, { Allow: allowed.join(', ') }).end();
+    return undefined;
+  }
+  const method = checkMethod(request, response, allowed);
   const filename = verifySignature(store.signingKey, { method, path }, query, store.now());
   if (part !== null) return takePart(store, request, response, String(part[1]), Number(part[2]));
   if (key === undefined || !isObjectKey(key)) throw new RelayError('not_found', 'there is no such object in the store');
@@ -170,18 +176,17 @@ function selectPart(request: IncomingMessage, response: ServerResponse, object: 
   response.setHeader('ETag', object.etag);
   response.setHeader('Last-Modified', lastModified.toUTCString());
   response.setHeader('Accept-Ranges', 'bytes');
-  if (!matches(headers['if-match'], object.etag, true)) {
+  // No object is ever written again.
+  const validators = { etag: object.etag, lastModified, isImmutable: true };
+  const verdict = evaluatePreconditions(headers, validators);
+  if (verdict === 'precondition_failed')
     throw new RelayError('precondition_failed', 'the object is another one than the request names');
-  }
-  if (matches(headers['if-none-match'], object.etag, false)) {
+  if (verdict === 'not_modified') {
     response.writeHead(304).end();
     return undefined;
   }
   const whole = { offset: 0, length: object.size };
-  const ifRange = headers['if-range'];
-  const isSame =
-    ifRange === undefined || ifRange === object.etag || Date.parse(String(ifRange)) === lastModified.getTime();
-  if (request.method !== 'GET' || !isSame) return whole;
+  if (request.method !== 'GET' || !allowsRange(headers['if-range'], validators)) return whole;
   const range = parseRange(headers.range, object.size);
   if (range === 'unsatisfiable') {
     response.setHeader('Content-Range', `bytes */${object.size}`);
@@ -195,20 +200,18 @@ function selectPart(request: IncomingMessage, response: ServerResponse, object: 
   return range;
 }
 
-/** Whether a list of entity tags, or `*`, names this one. @param absent the answer where there is no such field. */
-function matches(field: string | undefined, etag: string, absent: boolean): boolean {
-  if (field === undefined) return absent;
-  return field.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(absent ? '' : /^W\//, '') === etag);
-}
-
 /** Refuses a request whose body may still be arriving. */
 function refuse(request: IncomingMessage, response: ServerResponse, error: RelayError): void {
-  const body = Buffer.from(JSON.stringify(toProblem(error)));
+  const { type, text } = renderProblem(error, request.headers.accept);
   for (const name of OBJECT_HEADERS) response.removeHeader(name);
   if (error.code !== 'range_not_satisfiable') response.removeHeader('Content-Range');
   setCommonHeaders(response);
-  response.writeHead(error.status, { 'Content-Type': PROBLEM_TYPE, 'Content-Length': body.length });
-  response.end(request.method === 'HEAD' ? undefined : body);
+  response.writeHead(error.status, {
+    'Content-Type': type,
+    'Content-Length': Buffer.byteLength(text),
+    Vary: 'Accept',
+  });
+  response.end(text);
   if (!request.complete) closeAfterEarlyAnswer(request);
 }
 

@@ -45,6 +45,7 @@ export async function startRouter(
     s3: {},
     trustedProxies: [],
     offloadOrigins: [],
+    corsOrigins: [],
     allowNoAuth: false,
     bufferMaxBytes: 64 * MIB,
     bufferTotalBytes: 256 * MIB,

@@ -50,6 +50,15 @@ export const ROUTER_OPTIONS = {
     placeholder: 'FILE',
     summary: 'Private key (PEM) of --tls-cert',
   },
+  'cors-origin': {
+    roles: ['router'],
+    kind: 'origins',
+    canBeAny: true,
+    group: 'Network',
+    placeholder: 'ORIGIN',
+    summary:
+      'Origin of web pages that may read datasets, as in https://dash.example; may be repeated; * for all, which needs a secret',
+  },
   'insecure-no-auth': {
     roles: ['router'],
     kind: 'boolean',

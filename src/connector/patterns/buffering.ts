@@ -37,7 +37,7 @@ export const answerBuffering: Handler<'get_dataset'> = async (command, context) 
   const isShort = length <= Math.min(maxBytes, passages.limit(url));
   const post = {
     requestId,
-    headers: { ...dataHeaders(facts, start, digest), 'Content-Type': 'application/octet-stream' },
+    headers: dataHeaders(facts, start, digest),
     length,
     encoding,
     body: (write: (piece: Buffer) => Promise<void>) => readDataset(dataset, { start, end, signal, write }),

@@ -9,10 +9,12 @@ import type { Handler } from './handler.ts';
 const MAX_PAGE_BYTES = 768 * 1024;
 
 /** What is known of a dataset without reading it. */
-export const answerStat: Handler<'stat'> = async (command, { dataDir, router, signal }) => {
+export const answerStat: Handler<'stat'> = async (command, { dataDir, digests, router, signal }) => {
   await using dataset = await openDataset(dataDir, command.dataset_name);
   const { request_id, inline_max } = command;
-  await router.sendResult({ request_id, dataset: toDatasetInfo(dataset.facts) }, inline_max, signal);
+  const digest = command.want_digest === true ? digests.find(dataset) : undefined;
+  const info = { ...toDatasetInfo(dataset.facts), ...(digest !== undefined && { digest }) };
+  await router.sendResult({ request_id, dataset: info }, inline_max, signal);
   return { bytes: 0 };
 };
 

@@ -3,7 +3,8 @@ import type { Logger } from '../../observability/logger.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { TokenRole } from '../../protocol/token.ts';
 import type { Exchange } from '../exchange.ts';
-import { readCredential } from './credential.ts';
+import type { Cors } from './cors.ts';
+import { isAmbient, readCredential } from './credential.ts';
 import { type AuthFailure, AuthFailures } from './failures.ts';
 import { Grant } from './grant.ts';
 import { requireLocal } from './local-only.ts';
@@ -32,6 +33,8 @@ export interface AccessOptions {
   readonly secrets: (() => readonly string[]) | undefined;
   /** Lifts the checks that keep a router without tokens on loopback. */
   readonly allowNoAuth: boolean;
+  /** Which pages of other origins may ask. */
+  readonly cors: Cors;
   /** The router's own origin, as whoever made this request knows it. */
   readonly originOf: (request: IncomingMessage) => string;
   /** The address of whoever made this request. */
@@ -61,9 +64,9 @@ export class Access {
    * of another origin or site asks, and, without tokens, for what did not come straight from this machine.
    */
   admit(request: IncomingMessage, scope: Scope): Grant | Promise<Grant> {
-    if (this.#verifier === undefined && !this.#options.allowNoAuth) requireLocal(request);
+    this.#requireReach(request);
     if (request.headers.origin === undefined) requireOwnSite(request, scope);
-    else this.#checkOrigin(request);
+    else this.#checkOrigin(request, scope);
     if (this.#verifier === undefined || scope === 'public' || scope === 'signed') return Grant.everything;
     const token = readCredential(request.headers.authorization);
     if (token === undefined) {
@@ -76,6 +79,16 @@ export class Access {
     const check = (): Verdict | Promise<Verdict> => known ?? verifier.check(token as string);
     const asked = scope === 'answer' && token !== null ? this.#options.findAsked(fingerprintOf(token)) : undefined;
     return asked === undefined ? this.#vet(request, scope, check) : admitAsked(asked, scope, check);
+  }
+
+  /**
+   * What a browser is told that asks on behalf of a page whether this may be asked at all, for which nobody has a token yet;
+   * undefined where it is no such question, or not of a page that may ask.
+   * @throws {RelayError} forbidden, without tokens, for what did not come straight from this machine.
+   */
+  answerPreflight(request: IncomingMessage): Readonly<Record<string, string>> | undefined {
+    this.#requireReach(request);
+    return this.#options.cors.preflight(request);
   }
 
   /**
@@ -113,12 +126,25 @@ export class Access {
     return admit(scope, verdict);
   }
 
-  #checkOrigin(request: IncomingMessage): void {
-    const { origin, host } = request.headers;
+  #requireReach(request: IncomingMessage): void {
+    if (this.#verifier === undefined && !this.#options.allowNoAuth) requireLocal(request);
+  }
+
+  #checkOrigin(request: IncomingMessage, scope: Scope): void {
+    const { origin = '', host, authorization } = request.headers;
     if (origin === this.#options.originOf(request)) return;
     // The page of a router with a public URL may also have been opened by the address that it listens on.
-    if (origin !== `${'encrypted' in request.socket ? 'https' : 'http'}://${host}`) {
+    if (origin === `${'encrypted' in request.socket ? 'https' : 'http'}://${host}`) return;
+    const { cors } = this.#options;
+    // A page asks for datasets, as an app does. It is no node.
+    if (scope === 'connector' || scope === 'answer' || !cors.allows(origin)) {
       throw new RelayError('forbidden', `requests from the web origin ${JSON.stringify(origin)} are not allowed`);
+    }
+    if (!cors.names(origin) && isAmbient(authorization)) {
+      throw new RelayError(
+        'forbidden',
+        `pages of ${JSON.stringify(origin)} have to send their token as Bearer: a password may be what the browser remembers`,
+      );
     }
   }
 }

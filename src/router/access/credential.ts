@@ -19,5 +19,8 @@ export function readCredential(authorization: string | undefined): string | unde
   }
 }
 
+/** Whether a browser may have sent this without the page knowing it: it remembers the passwords of Basic. */
+export const isAmbient = (authorization: string | undefined): boolean => /^basic /i.test(authorization ?? '');
+
 /** The challenges of a 401 (RFC 9110 §11.6.1), a header each: browsers do not take them apart. */
 export const CHALLENGES = ['Bearer realm="relay"', 'Basic realm="relay", charset="UTF-8"'] as const;

@@ -1,17 +1,27 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { weightOf } from '../../http/accept.ts';
 import type { Coding } from '../../http/content-coding.ts';
 import type { SyncAnswer } from '../../protocol/app.ts';
-import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { BufferBudget } from '../buffer-budget.ts';
 import { freePiece } from '../../http/free-piece.ts';
+import type { ByteRange } from '../../http/range.ts';
 import type { Context } from '../context.ts';
-import { codedHeaders, DATASET_HEADERS, type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
+import {
+  answerHead,
+  codedHeaders,
+  DATASET_HEADERS,
+  type DatasetFacts,
+  explainFailure,
+  readFacts,
+  type Wanted,
+} from '../dataset-answer.ts';
 import { sendError, sendJson } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { type Sink, Transfer, type TransferMeta } from '../transfer.ts';
 import { acceptEncoding } from './accept-encoding.ts';
+import { fitPart, selectPart } from './part.ts';
 import { isHttp10, ResponseBody } from './response-body.ts';
 
 const SYNC_HEADERS = { ...DATASET_HEADERS, Vary: 'Accept-Encoding' };
@@ -22,11 +32,13 @@ const ONE_PIECE_BYTES = 1024 * 1024;
 const SLICE_BYTES = 192 * 1024;
 
 /** How the app wants its answer. */
-interface BufferOptions {
+interface BufferOptions extends Wanted {
   /** Bring the SHA-256 of the whole, where the connector can. */
   readonly wantDigest: boolean;
   /** The app takes the answer coded like this. */
   readonly coding: Coding | undefined;
+  /** It is answered with bytes, of the dataset's own type, whatever it accepts. */
+  readonly asBytes?: boolean;
 }
 
 /** Pattern A: the whole dataset is taken in, and then the app gets one complete answer. */
@@ -35,12 +47,12 @@ export function buffer(
   record: RequestRecord,
   request: IncomingMessage,
   response: ServerResponse,
-  { wantDigest, coding }: BufferOptions,
+  options: BufferOptions,
 ): void {
   const { bufferMaxBytes } = context.options;
-  const asBytes = prefersBytes(request.headers.accept);
-  const sink = new MemorySink(context.budget, bufferMaxBytes);
-  const transfer = new Transfer(sink);
+  const { wantDigest, part, ifMatch } = options;
+  const sink = new MemorySink(context.budget, bufferMaxBytes, options);
+  const transfer = new Transfer(sink, part);
   record.progress = () => ({ bytesDone: transfer.bytesDone, ...sink.known });
   const exchange = context.dispatcher.submit({
     id: record.id,
@@ -51,22 +63,22 @@ export function buffer(
       request_id: record.id,
       dataset_name: record.dataset,
       max_size: bufferMaxBytes,
-      ...(transfer.resumption !== undefined && {
-        offset: transfer.resumption.offset,
-        if_match: transfer.resumption.etag,
-      }),
+      ...selectPart(part, transfer.resumption, ifMatch),
       ...acceptEncoding(hello),
-      ...(wantDigest && hello.capabilities.has('digest') && { want_digest: true }),
+      ...(wantDigest && part === undefined && hello.capabilities.has('digest') && { want_digest: true }),
     }),
     resend: 'always',
     beginTimeoutMs: () => context.options.firstByteTimeoutMs,
     silenceTimeoutMs: () => context.options.silenceTimeoutMs,
     answer: {
       transfer,
-      fail: (error) => {
-        record.fail(error);
+      fail: (thrown) => {
+        const error = explainFailure(thrown, options);
+        if (sink.isAnswered) record.succeed();
+        else record.fail(error);
         transfer.abort(error);
         sink.release();
+        if (sink.isAnswered) return;
         const { size } = error.details;
         sendError(
           request,
@@ -84,9 +96,18 @@ export function buffer(
     // The memory is the app's until it has read its answer or gone away.
     response.once('close', () => sink.release());
     const body = new ResponseBody(response, context.appLines.of(request));
-    const answer = { response, body, coding: isHttp10(request) ? undefined : coding };
-    if (asBytes) sendBytes(answer, record.dataset, bytes, sink.known);
-    else sendText(request, answer, bytes, sink.known);
+    const mayCode = part === undefined && !isHttp10(request);
+    const answer = { response, body, coding: mayCode ? options.coding : undefined };
+    if (options.asBytes === true) {
+      const { contentType, range } = sink;
+      sendBytes(
+        answer,
+        bytes,
+        answerHead(record.dataset, sink.known, { contentType, range, headers: options.headers }),
+      );
+    } else if (prefersBytes(request.headers.accept)) {
+      sendBytes(answer, bytes, answerHead(record.dataset, sink.known, { contentType: undefined, range: undefined }));
+    } else sendText(request, answer, bytes, sink.known);
   };
 }
 
@@ -98,23 +119,38 @@ class MemorySink implements Sink {
   #whole: Buffer | undefined;
   #length = 0;
   #reserved = 0;
+  readonly #wanted: Wanted;
   known: DatasetFacts = {};
+  contentType: string | undefined;
+  /** The part that is taken in; undefined for the whole. */
+  range: ByteRange | undefined;
+  /** The app was answered without the dataset. */
+  isAnswered = false;
   onBegin: () => void = () => {};
   onEnd: (bytes: Buffer) => void = () => {};
 
-  constructor(budget: BufferBudget, maxBytes: number) {
+  constructor(budget: BufferBudget, maxBytes: number, wanted: Wanted) {
     this.#budget = budget;
     this.#maxBytes = maxBytes;
+    this.#wanted = wanted;
   }
 
   begin(meta: TransferMeta): void {
-    const { totalSize } = meta;
-    if (totalSize !== undefined) {
-      if (totalSize > this.#maxBytes) throw tooLargeToBuffer(totalSize, this.#maxBytes);
-      this.#reserve(totalSize);
-      this.#whole = Buffer.allocUnsafe(totalSize);
+    const facts = readFacts(meta);
+    const { part, admit } = this.#wanted;
+    if (admit?.(facts) === false) {
+      this.isAnswered = true;
+      throw new RelayError('cancelled', 'the app needs nothing of it');
     }
-    this.known = readFacts(meta);
+    this.range = fitPart(part, meta.totalSize);
+    const size = this.range?.length ?? meta.totalSize;
+    if (size !== undefined) {
+      if (size > this.#maxBytes) throw tooLargeToBuffer(meta.totalSize, this.#maxBytes);
+      this.#reserve(size);
+      this.#whole = Buffer.allocUnsafe(size);
+    }
+    this.known = facts;
+    this.contentType = meta.contentType;
     this.onBegin();
   }
 
@@ -136,7 +172,7 @@ class MemorySink implements Sink {
   end(digest: string | undefined): void {
     const bytes = this.#whole ?? Buffer.concat(this.#pieces, this.#length);
     this.#pieces = [];
-    this.known.totalSize = bytes.length;
+    this.known.totalSize ??= bytes.length;
     if (digest !== undefined) this.known.digest = digest;
     this.onEnd(bytes);
   }
@@ -168,14 +204,8 @@ export function tooLargeToBuffer(size: number | undefined, limit: number): Relay
 
 /** Whether an `Accept` names octet-stream and does not prefer JSON to it (RFC 9110 §12.5.1). */
 function prefersBytes(accept: string | undefined): boolean {
-  const quality = (type: string): number => {
-    const range = (accept ?? '').split(',').find((part) => part.split(';', 1)[0]?.trim().toLowerCase() === type);
-    if (range === undefined) return -1;
-    const q = /;\s*q=([\d.]+)/i.exec(range)?.[1];
-    return q === undefined ? 1 : Number(q);
-  };
-  const bytes = quality('application/octet-stream');
-  return bytes > 0 && bytes >= quality('application/json');
+  const bytes = weightOf(accept, 'application/octet-stream');
+  return bytes > 0 && bytes >= weightOf(accept, 'application/json');
 }
 
 /** A response that is to be made, and the coding that it may have. */
@@ -185,11 +215,14 @@ interface Answer {
   readonly coding: Coding | undefined;
 }
 
-function sendBytes({ response, body, coding }: Answer, dataset: DatasetName, bytes: Buffer, facts: DatasetFacts): void {
-  const headers = { ...datasetHeaders(dataset, facts), Vary: 'Accept-Encoding' };
+function sendBytes(
+  { response, body, coding }: Answer,
+  bytes: Buffer,
+  { status, headers }: ReturnType<typeof answerHead>,
+): void {
   const codes = coding !== undefined && body.isWorthCoding(coding, bytes);
   if (codes) body.encode(coding);
-  response.writeHead(200, codes ? codedHeaders(headers, coding) : { ...headers, 'Content-Length': bytes.length });
+  response.writeHead(status, codes ? codedHeaders(headers, coding) : { ...headers, 'Content-Length': bytes.length });
   void writeAll(response, body, [bytes]);
 }
 

@@ -1,6 +1,6 @@
 import type { DatasetInfo, Result } from '../../protocol/answers.ts';
 import type { Capability } from '../../protocol/capabilities.ts';
-import type { Command } from '../../protocol/commands.ts';
+import type { Command, CommandName } from '../../protocol/commands.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Mac } from '../../protocol/mac.ts';
@@ -17,8 +17,8 @@ interface Question<T> {
   /** The id to ask under; one of its own by default. */
   readonly id?: string;
   /** What the connector must have said to be asked at all. */
-  readonly needs: Capability;
-  command(id: string): Extract<Command, { command: 'stat' | 'list' | 'digest' }>;
+  readonly needs: Capability & CommandName;
+  command(id: string, link: Link): Extract<Command, { command: 'stat' | 'list' | 'digest' }>;
   /** The part of the result that answers the question; undefined where it is missing. */
   read(result: Result): T | undefined;
   readonly beginTimeoutMs?: (link: Link) => number;
@@ -37,12 +37,12 @@ function ask<T>(context: Context, question: Question<T>): Promise<T> {
     const exchange = context.dispatcher.submit({
       id,
       mac: question.mac,
-      name: question.command(id).command,
-      command: ({ hello }) => {
-        if (!hello.capabilities.has(question.needs)) {
+      name: question.needs,
+      command: (link) => {
+        if (!link.hello.capabilities.has(question.needs)) {
           throw new RelayError('not_supported', `this connector cannot answer ${question.needs}`);
         }
-        return question.command(id);
+        return question.command(id, link);
       },
       resend: 'always',
       beginTimeoutMs: question.beginTimeoutMs ?? (() => context.options.firstByteTimeoutMs),
@@ -65,19 +65,25 @@ function ask<T>(context: Context, question: Question<T>): Promise<T> {
   });
 }
 
-/** Size, entity tag and times of one dataset. */
+/** Size, entity tag and times of one dataset; with `wantDigest` its digest too, where the connector has it already. */
 export function askStat(
   context: Context,
   mac: Mac,
   dataset: DatasetName,
   signal: AbortSignal,
   id?: string,
+  wantDigest = false,
 ): Promise<DatasetInfo> {
   return ask(context, {
     mac,
     needs: 'stat',
     ...(id !== undefined && { id }),
-    command: (request_id) => ({ command: 'stat', request_id, dataset_name: dataset }),
+    command: (request_id, { hello }) => ({
+      command: 'stat',
+      request_id,
+      dataset_name: dataset,
+      ...(wantDigest && hello.capabilities.has('digest') && { want_digest: true }),
+    }),
     read: (result) => result.dataset,
     signal,
   });
@@ -106,12 +112,15 @@ export function askDigest(
     id,
     mac,
     dataset,
+    ifMatch,
     signal,
     onProgress,
   }: {
     id: string;
     mac: Mac;
     dataset: DatasetName;
+    /** The entity tag that the connector is to hold to. */
+    ifMatch: string | undefined;
     signal: AbortSignal;
     onProgress: (bytesDone: number, totalSize: number | undefined) => void;
   },
@@ -120,7 +129,12 @@ export function askDigest(
     mac,
     id,
     needs: 'digest',
-    command: (request_id) => ({ command: 'digest', request_id, dataset_name: dataset }),
+    command: (request_id) => ({
+      command: 'digest',
+      request_id,
+      dataset_name: dataset,
+      ...(ifMatch !== undefined && { if_match: ifMatch }),
+    }),
     read: ({ size, etag, digest }) => (digest === undefined || size === undefined ? undefined : { size, etag, digest }),
     beginTimeoutMs: ({ hello }) =>
       hello.capabilities.has('progress') ? context.options.firstByteTimeoutMs : DIGEST_TIMEOUT_MS,

@@ -7,7 +7,8 @@ import type { ObjectIndex, ResumableUpload } from '../../store/object-index.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { Context } from '../context.ts';
 import type { Link } from '../links/link.ts';
-import { sendError, sendJson } from '../reply.ts';
+import { explainFailure, factsOf, type Wanted } from '../dataset-answer.ts';
+import { sendJson } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { askStat } from './catalog.ts';
 import { type Offloaded, Upload, type Waiter } from './upload.ts';
@@ -23,15 +24,19 @@ export interface OffloadsOptions {
   readonly logger: Logger;
 }
 
-/** How a dataset is to be made available. */
-export interface OffloadRequest {
-  /** Of the router, as the app knows it. */
-  readonly baseUrl: string;
-  /** What was kept shall not be used (RFC 9111 §5.2.1.4). */
+/** How a dataset is to be offloaded. */
+export interface OffloadWishes extends Pick<Wanted, 'isLooked' | 'admit'> {
+  /** An earlier upload does not count. */
   readonly fresh: boolean;
   /** Have the node compute the SHA-256 of the whole. What an earlier upload or another request brought is given in any case. */
   readonly wantDigest: boolean;
+  /** What a browser saves it as; the dataset's own name where it is empty. */
+  readonly filename?: string;
 }
+
+/** Whether what was kept shall not be used (RFC 9111 §5.2.1.4). */
+export const wantsFresh = ({ headers }: IncomingMessage): boolean =>
+  /(?:^|,)\s*no-cache\s*(?:,|$)/i.test(headers['cache-control'] ?? '');
 
 /** Pattern C: the connector puts the dataset into a store, and the app gets a URL to take it from there. */
 export class Offloads {
@@ -67,8 +72,7 @@ export class Offloads {
    * Makes a dataset available for download: from an earlier upload of the same content, by joining one under way, or by a
    * new one. The record ends with the outcome; cancelling it stops the upload only when nobody else waits for it.
    */
-  async offload(context: Context, record: RequestRecord, request: OffloadRequest): Promise<void> {
-    const { baseUrl, fresh } = request;
+  async offload(context: Context, record: RequestRecord, baseUrl: string, wishes: OffloadWishes): Promise<void> {
     try {
       if (this.#options === undefined) {
         throw new RelayError('offload_unavailable', 'this router has no store (--store none); use request-stream');
@@ -76,35 +80,25 @@ export class Offloads {
       await this.#options.ready();
       const stat = await this.#stat(context, record);
       if (record.ended) return;
-      const etag = fresh ? undefined : stat?.etag;
+      wishes.admit?.(stat === undefined ? {} : factsOf(stat));
+      const etag = wishes.fresh ? undefined : stat?.etag;
       const stored = etag === undefined ? undefined : await this.#findStored(this.#options, record, etag);
       if (record.ended) return;
-      const result = stored ?? (await this.#join(this.#options, context, record, stat, request));
+      const result = stored ?? (await this.#join(this.#options, context, record, stat, wishes.wantDigest));
       const { size = 0, digest, lastModified } = result;
       record.progress = () => ({ bytesDone: size, totalSize: result.size, etag: result.etag, digest, lastModified });
-      record.signUrl = (base) => this.#sign(result, record.dataset, base);
+      record.signUrl = (base) => this.#sign(result, wishes.filename || record.dataset, base);
       // Handing out a first URL keeps the object while the app is on its way to it.
       await record.signUrl(baseUrl);
       record.succeed();
     } catch (thrown) {
-      record.fail(RelayError.from(thrown));
+      record.fail(explainFailure(RelayError.from(thrown), wishes));
     }
   }
 
-  /** Answers an app that waits for the outcome. */
-  async answer(
-    context: Context,
-    record: RequestRecord,
-    request: IncomingMessage,
-    response: ServerResponse,
-    wanted: OffloadRequest,
-  ): Promise<void> {
-    await this.offload(context, record, wanted);
-    if (record.error !== undefined) {
-      sendError(request, response, record.error);
-      return;
-    }
-    const { download_url, expires_at, total_size, etag, digest, last_modified } = await record.describe(wanted.baseUrl);
+  /** Answers an app that waited for an offload that is done. */
+  async answer(record: RequestRecord, baseUrl: string, response: ServerResponse): Promise<void> {
+    const { download_url, expires_at, total_size, etag, digest, last_modified } = await record.describe(baseUrl);
     const answer: OffloadAnswer = {
       status: 'success',
       download_url: download_url as string,
@@ -159,12 +153,12 @@ export class Offloads {
     context: Context,
     record: RequestRecord,
     stat: DatasetInfo | undefined,
-    request: OffloadRequest,
+    wantDigest: boolean,
   ): Promise<Offloaded> {
     const identity = stat?.etag === undefined ? undefined : `${record.mac}\n${record.dataset}\n${stat.etag}`;
     return new Promise<Offloaded>((resolve, reject) => {
       const upload =
-        this.#joinable.get(identity ?? '') ?? this.#begin(options, context, record, { ...request, stat, identity });
+        this.#joinable.get(identity ?? '') ?? this.#begin(options, context, record, { stat, identity, wantDigest });
       const waiter: Waiter = { done: resolve, fail: reject };
       upload.waiters.add(waiter);
       record.progress = () => ({ bytesDone: upload.bytesDone, totalSize: upload.totalSize, etag: stat?.etag });
@@ -186,7 +180,11 @@ export class Offloads {
       stat,
       identity,
       wantDigest,
-    }: OffloadRequest & { readonly stat: DatasetInfo | undefined; readonly identity: string | undefined },
+    }: {
+      readonly stat: DatasetInfo | undefined;
+      readonly identity: string | undefined;
+      readonly wantDigest: boolean;
+    },
   ): Upload {
     const { store, index, urlTtlMs } = options;
     const source = stat?.etag === undefined ? undefined : { mac: record.mac, dataset: record.dataset, etag: stat.etag };
@@ -282,13 +280,13 @@ export class Offloads {
 
   async #sign(
     { key, url }: Offloaded,
-    dataset: string,
+    name: string,
     baseUrl: string,
   ): Promise<{ url: string; expiresAt: Date | undefined }> {
     if (key === undefined) return { url: url as string, expiresAt: undefined };
     const { store, index, urlTtlMs } = this.#options as OffloadsOptions;
     const expiresAt = new Date(Date.now() + urlTtlMs);
-    const filename = dataset.slice(dataset.lastIndexOf('/') + 1);
+    const filename = name.slice(name.lastIndexOf('/') + 1);
     const signed = await store.signGet(key, { expiresAt, baseUrl, filename });
     index.touch(key, { usedAt: new Date(), urlExpiresAt: expiresAt });
     return { url: signed, expiresAt };

@@ -1,32 +1,33 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Coding } from '../../http/content-coding.ts';
 import type { LineRate } from '../../http/line-rate.ts';
-import { type ByteRange, formatContentRange } from '../../http/range.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Context } from '../context.ts';
-import { codedHeaders, type DatasetFacts, datasetHeaders, readFacts } from '../dataset-answer.ts';
+import {
+  answerHead,
+  codedHeaders,
+  type DatasetFacts,
+  explainFailure,
+  readFacts,
+  type Wanted,
+} from '../dataset-answer.ts';
 import { sendError } from '../reply.ts';
 import { acceptEncoding } from './accept-encoding.ts';
+import { fitPart, selectPart } from './part.ts';
 import { isHttp10, ResponseBody } from './response-body.ts';
 import type { RequestRecord } from '../request-log.ts';
-import { type Part, type Sink, Transfer, type TransferMeta } from '../transfer.ts';
+import { type Sink, Transfer, type TransferMeta } from '../transfer.ts';
 
 /** What of a dataset is wanted, and how it is answered. */
-export interface StreamOptions {
+export interface StreamOptions extends Wanted {
   /** Bring the SHA-256 of the whole, where the connector can. */
   readonly wantDigest?: boolean;
   /** The app takes the content coded like this. */
   readonly coding?: Coding | undefined;
   /** Tell the length and leave out the trailer with the digest. */
   readonly preferLength?: boolean;
-  /** A part, which is answered with 206; without it the whole with 200. Only for a connector that said `range`. */
-  readonly part?: Part | undefined;
-  /** The entity tag that the dataset must have. */
-  readonly ifMatch?: string | undefined;
-  /** Headers of the answer beside those that the dataset brings. */
-  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -66,10 +67,12 @@ export function stream(
     silenceTimeoutMs: () => context.options.silenceTimeoutMs,
     answer: {
       transfer,
-      fail: (error) => {
-        record.fail(error);
+      fail: (thrown) => {
+        const error = explainFailure(thrown, options);
+        if (sink.isAnswered) record.succeed();
+        else record.fail(error);
         transfer.abort(error);
-        sendError(request, response, error);
+        if (!sink.isAnswered) sendError(request, response, error);
       },
     },
   });
@@ -77,22 +80,6 @@ export function stream(
   record.onAbort((error) => exchange.fail(error));
   sink.onBegin = () => record.run();
   sink.onEnd = () => record.succeed();
-}
-
-/** The part that a command asks for: what was wanted, or what is missing of it. */
-function selectPart(
-  part: Part | undefined,
-  resumption: Transfer['resumption'],
-  ifMatch: string | undefined,
-): { offset?: number; length?: number; if_match?: string } {
-  const { offset = 0, length } = part ?? {};
-  const from = resumption?.offset ?? offset;
-  const tag = resumption?.etag ?? ifMatch;
-  return {
-    ...((part !== undefined || from > 0) && { offset: from }),
-    ...(length !== undefined && { length: length - (from - offset) }),
-    ...(tag !== undefined && { if_match: tag }),
-  };
 }
 
 /** The app's response, which never looks whole before it is: its last byte, or its last chunk, waits for the end. */
@@ -112,6 +99,8 @@ class ResponseSink implements Sink {
   #trailer = false;
   /** The connector was asked for a digest, and will give it at the end. */
   expectDigest = false;
+  /** The app was answered without the dataset. */
+  isAnswered = false;
   known: DatasetFacts = {};
   onBegin: () => void = () => {};
   onEnd: () => void = () => {};
@@ -141,38 +130,31 @@ class ResponseSink implements Sink {
         'the length of this dataset is not known beforehand, so it needs HTTP/1.1',
       );
     }
-    const range = this.#readRange(totalSize);
-    this.known = readFacts(meta);
+    const facts = readFacts(meta);
+    const { part, admit, headers: more } = this.#options;
+    if (admit?.(facts) === false) {
+      this.isAnswered = true;
+      throw new RelayError('cancelled', 'the app needs nothing of it');
+    }
+    const range = fitPart(part, totalSize);
+    this.known = facts;
     const isDigestLate = this.expectDigest && digest === undefined;
     const leavesOut = isDigestLate && this.#options.preferLength === true && totalSize !== undefined;
     this.#trailer = isDigestLate && !http10 && !leavesOut;
     if (!this.#trailer) this.#left = range?.length ?? totalSize;
+    const { status, headers } = answerHead(this.#dataset, facts, {
+      contentType: meta.contentType,
+      range,
+      headers: more,
+    });
+    this.#status = status;
     this.#headers = {
-      ...datasetHeaders(this.#dataset, this.known, meta.contentType),
-      ...this.#options.headers,
-      Vary: 'Accept-Encoding',
+      ...headers,
       ...(this.#left !== undefined && { 'Content-Length': this.#left }),
-      ...(range !== undefined && { 'Content-Range': formatContentRange(range, totalSize as number) }),
       ...(this.#trailer && { Trailer: HEADER.reprDigest }),
       ...(leavesOut && { 'Preference-Applied': 'length' }),
     };
-    if (range !== undefined) this.#status = 206;
     this.onBegin();
-  }
-
-  /** The part within a dataset of this size. @throws {RelayError} range_not_satisfiable when it begins at its end or beyond. */
-  #readRange(totalSize: number | undefined): ByteRange | undefined {
-    const { part } = this.#options;
-    if (part === undefined) return undefined;
-    if (totalSize === undefined)
-      throw new RelayError('connector_failed', 'the connector sends a part and does not say of how much');
-    const { offset, length = Infinity } = part;
-    if (offset >= totalSize) {
-      throw new RelayError('range_not_satisfiable', `the dataset has ${totalSize} bytes`, {
-        details: { size: totalSize },
-      });
-    }
-    return { offset, length: Math.min(length, totalSize - offset) };
   }
 
   write(bytes: Buffer): boolean {

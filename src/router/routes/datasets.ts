@@ -1,18 +1,17 @@
-import { evaluatePreconditions, allowsRange, readSingleTag, type Validators } from '../../http/conditions.ts';
-import { parseRange } from '../../http/range.ts';
-import { chooseCoding, codedEtag, plainEtags } from '../../http/content-coding.ts';
-import type { DatasetInfo } from '../../protocol/answers.ts';
-import { type DatasetName, parseDatasetName } from '../../protocol/dataset-name.ts';
+import { formatAttachment } from '../../http/content-disposition.ts';
+import { wantsDigest } from '../../http/digest.ts';
+import { parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
-import type { Mac } from '../../protocol/mac.ts';
+import { HEADER } from '../../protocol/headers.ts';
 import type { Context } from '../context.ts';
-import { contentHeaders, DATASET_HEADERS } from '../dataset-answer.ts';
-import type { Link } from '../links/link.ts';
-import { askStat } from '../patterns/catalog.ts';
+import { contentHeaders, DATASET_HEADERS, factsOf } from '../dataset-answer.ts';
+import { buffer } from '../patterns/buffering.ts';
 import { stream } from '../patterns/streaming.ts';
-import type { Part } from '../transfer.ts';
-import { goneSignal } from './gone-signal.ts';
+import { readAsyncWait } from './answer-later.ts';
+import { answerCondition, cacheControl, holdToIfMatch, validatorHeaders, validatorsOf } from './dataset-conditions.ts';
+import { acceptRanges, lookAt, select, type Selection, type Target } from './dataset-selection.ts';
 import { readMac, refuseWhileDraining } from './links.ts';
+import { answerOffload } from './offload.ts';
 import { openRequest } from './open-request.ts';
 import { readRepresentation } from './representation.ts';
 import type { Call, Route } from './route.ts';
@@ -22,52 +21,95 @@ const PATH = '/connectors/{mac}/datasets/{path...}';
 /** A dataset as an ordinary resource of HTTP (RFC 9110): GET with single ranges and preconditions, and HEAD. */
 export const datasetRoutes: Route[] = [
   {
-    method: 'HEAD',
-    path: PATH,
-    scope: 'app',
-    async handle(context, call) {
-      const { mac, dataset } = readTarget(context, call);
-      const link = context.registry.findLink(mac);
-      if (link !== undefined && !link.hello.capabilities.has('stat')) {
-        // Nobody can say without reading it, and HEAD reads nothing: what is not known is left out.
-        call.response.writeHead(200, { ...DATASET_HEADERS, 'Accept-Ranges': 'none' }).end();
-        return;
-      }
-      const info = await askStat(context, mac, dataset, goneSignal(call), call.id);
-      if (answerCondition(context, call, mac, info)) return;
-      const { size, content_type } = info;
-      call.response.writeHead(200, {
-        ...DATASET_HEADERS,
-        ...contentHeaders(dataset, content_type),
-        ...validatorHeaders(info),
-        'Content-Length': size,
-        'Accept-Ranges': acceptRanges(context.registry.findLink(mac)),
-      });
-      call.response.end();
-    },
-  },
-  {
     method: 'GET',
     path: PATH,
     scope: 'app',
     async handle(context, call) {
-      const { request, response } = call;
-      const { mac, dataset } = readTarget(context, call);
-      const wanted = await select(context, call, mac, dataset);
-      if (wanted === 'answered') return;
-      const representation = readRepresentation(request);
-      const keep = representation.wantDigest;
-      const record = openRequest(context, call, { kind: 'stream', mac, dataset, keep });
-      stream(context, record, request, response, {
-        ...wanted,
-        ...representation,
-        headers: { 'Accept-Ranges': acceptRanges(context.registry.findLink(mac)) },
+      const target = readTarget(context, call);
+      const pattern = readPattern(call);
+      const selection = await select(context, call, target);
+      if (selection === 'answered') return;
+      await give(context, call, target, pattern, selection);
+    },
+  },
+  {
+    method: 'HEAD',
+    path: PATH,
+    scope: 'app',
+    async handle(context, call) {
+      const target = readTarget(context, call);
+      readPattern(call);
+      const { request, response, id } = call;
+      const wantDigest = wantsDigest(request.headers['want-repr-digest']);
+      const info = await lookAt(context, call, target, { id, wantDigest });
+      const ranges = acceptRanges(context, target.mac);
+      const validators = info === undefined ? {} : validatorsOf(factsOf(info));
+      if (answerCondition(context, call, validators, ranges)) return;
+      response.writeHead(200, {
+        ...DATASET_HEADERS,
+        ...validatorHeaders(validators),
+        // Where nobody can say without reading it, what is not known is left out: HEAD reads nothing.
+        ...(info !== undefined && {
+          ...contentHeaders(target.dataset, info.content_type),
+          'Content-Length': info.size,
+        }),
+        ...(wantDigest && info?.digest !== undefined && { [HEADER.reprDigest]: info.digest }),
+        ...resourceHeaders(context, call, target, info?.etag),
+        Vary: 'Accept-Encoding',
       });
+      response.end();
     },
   },
 ];
 
-function readTarget(context: Context, call: Call): { mac: Mac; dataset: DatasetName } {
+const PATTERNS = ['sync', 'stream', 'offload'] as const;
+type Pattern = (typeof PATTERNS)[number];
+
+async function give(context: Context, call: Call, target: Target, kind: Pattern, selection: Selection): Promise<void> {
+  const { request, response, query } = call;
+  const representation = readRepresentation(request);
+  const outlives = kind === 'offload' && readAsyncWait(request) !== undefined;
+  const record = openRequest(context, call, { ...target, kind, keep: outlives || representation.wantDigest, outlives });
+  if (kind === 'offload') {
+    const filename = query.get('download') ?? '';
+    // An upload announces nothing that the other conditions could be evaluated by.
+    const held = selection.isLooked === undefined ? holdToIfMatch(request.headers) : selection;
+    await answerOffload(context, record, call, { ...held, filename, redirect: true, wantDigest: false });
+    return;
+  }
+  const wanted = {
+    ...selection,
+    ...representation,
+    headers: ({ etag }: { etag?: string }) => resourceHeaders(context, call, target, etag),
+  };
+  if (kind === 'sync') buffer(context, record, request, response, { ...wanted, asBytes: true });
+  else stream(context, record, request, response, wanted);
+}
+
+/** What the resource says beside the dataset's own facts. */
+function resourceHeaders(
+  context: Context,
+  { query }: Call,
+  { mac, dataset }: Target,
+  etag: string | undefined,
+): Record<string, string> {
+  const download = query.get('download');
+  return {
+    'Accept-Ranges': acceptRanges(context, mac),
+    'Cache-Control': cacheControl(context, etag),
+    ...(download !== null && { 'Content-Disposition': formatAttachment(download || dataset) }),
+  };
+}
+
+/** @throws {RelayError} invalid_request when it names none of them. */
+function readPattern({ query }: Call): Pattern {
+  const name = query.get('via') ?? 'stream';
+  const pattern = PATTERNS.find((each) => each === name);
+  if (pattern === undefined) throw new RelayError('invalid_request', `via must be one of ${PATTERNS.join(', ')}`);
+  return pattern;
+}
+
+function readTarget(context: Context, call: Call): Target {
   refuseWhileDraining(context);
   const mac = readMac(call.params);
   const dataset = parseDatasetName(call.params['path'] ?? '');
@@ -75,95 +117,3 @@ function readTarget(context: Context, call: Call): { mac: Mac; dataset: DatasetN
   call.grant.requireDataset(mac, dataset);
   return { mac, dataset };
 }
-
-/**
- * The part that a GET is for, and the entity tag that it must have. Only what cannot be told without the dataset's size or
- * its validators costs a look at it first.
- */
-async function select(
-  context: Context,
-  call: Call,
-  mac: Mac,
-  dataset: DatasetName,
-): Promise<'answered' | { part?: Part | undefined; ifMatch?: string | undefined }> {
-  const { headers } = call.request;
-  if (headers.range !== undefined && context.registry.findLink(mac) === undefined)
-    await awaitConnector(context, call, mac, dataset);
-  const capabilities = context.registry.findLink(mac)?.hello.capabilities;
-  const range = capabilities?.has('range') === true ? headers.range : undefined;
-  const ifMatch = readSingleTag(headers['if-match']);
-  const part = readPart(range);
-  const needsValidators =
-    headers['if-none-match'] !== undefined ||
-    headers['if-modified-since'] !== undefined ||
-    (headers['if-match'] !== undefined ? ifMatch === undefined : headers['if-unmodified-since'] !== undefined) ||
-    (range !== undefined && headers['if-range'] !== undefined);
-  if (!needsValidators && part !== 'needs size') return { part, ifMatch };
-  if (capabilities?.has('stat') !== true) {
-    if (headers['if-match'] !== undefined && ifMatch === undefined)
-      throw new RelayError('precondition_failed', 'this connector cannot tell the entity tag beforehand');
-    return { ifMatch };
-  }
-  const info = await askStat(context, mac, dataset, goneSignal(call));
-  if (answerCondition(context, call, mac, info)) return 'answered';
-  // What follows is held to what was looked at.
-  const tag = { ifMatch: info.etag };
-  const ifRange = headers['if-range'];
-  if (!allowsRange(typeof ifRange === 'string' ? ifRange : undefined, validatorsOf(info))) return tag;
-  const exact = parseRange(range, info.size);
-  if (exact === 'unsatisfiable') {
-    throw new RelayError('range_not_satisfiable', `the dataset has ${info.size} bytes`, {
-      details: { size: info.size },
-    });
-  }
-  return { ...tag, part: exact };
-}
-
-/** Waits for a connector that is away for a moment: without it nobody knows whether it can send parts. */
-async function awaitConnector(context: Context, call: Call, mac: Mac, dataset: DatasetName): Promise<void> {
-  try {
-    await askStat(context, mac, dataset, goneSignal(call));
-  } catch (error) {
-    if (RelayError.from(error).code !== 'not_supported') throw error;
-  }
-}
-
-/** The part that a `Range` field names; the last bytes of a dataset need its size. Undefined for the whole. */
-function readPart(field: string | undefined): Part | 'needs size' | undefined {
-  const range = parseRange(field, Number.MAX_SAFE_INTEGER);
-  if (range === undefined) return undefined;
-  if (range === 'unsatisfiable' || /=[\t ]*-/.test(field ?? '')) return 'needs size';
-  const isOpen = range.offset + range.length >= Number.MAX_SAFE_INTEGER;
-  return { offset: range.offset, ...(!isOpen && { length: range.length }) };
-}
-
-/** Answers 304 where a precondition asks for that. @throws {RelayError} precondition_failed. */
-function answerCondition(context: Context, { request, response }: Call, mac: Mac, info: DatasetInfo): boolean {
-  // What is not modified is so in every coding.
-  const known = request.headers['if-none-match'];
-  const headers = { ...request.headers, ...(known !== undefined && { 'if-none-match': plainEtags(known) }) };
-  const verdict = evaluatePreconditions(headers, validatorsOf(info));
-  if (verdict === 'proceed') return false;
-  if (verdict === 'precondition_failed')
-    throw new RelayError('precondition_failed', `the dataset ${JSON.stringify(info.name)} is not the one asked for`);
-  const ranges = { 'Accept-Ranges': acceptRanges(context.registry.findLink(mac)) };
-  // The tag is that of the representation that the client has, which may be a coded one.
-  const coding = chooseCoding(request.headers['accept-encoding']);
-  const coded = info.etag !== undefined && coding !== undefined ? codedEtag(info.etag, coding) : undefined;
-  const tag = coded !== undefined && known?.includes(coded) === true ? { ETag: coded } : {};
-  response.writeHead(304, { ...DATASET_HEADERS, ...validatorHeaders(info), ...ranges, ...tag }).end();
-  return true;
-}
-
-const validatorsOf = ({ etag, mtime }: DatasetInfo): Validators => ({
-  etag,
-  lastModified: mtime === undefined ? undefined : new Date(mtime),
-});
-
-const validatorHeaders = ({ etag, mtime }: DatasetInfo): Record<string, string> => ({
-  ...(etag !== undefined && { ETag: etag }),
-  ...(mtime !== undefined && { 'Last-Modified': new Date(mtime).toUTCString() }),
-});
-
-const acceptRanges = (link: Link | undefined): string =>
-  link?.hello.capabilities.has('range') === true ? 'bytes' : 'none';

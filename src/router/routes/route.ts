@@ -76,6 +76,7 @@ function compile(path: string): RegExp {
 function allowed(routes: readonly Route[]): string {
   const methods = new Set<string>(routes.map(({ method }) => method));
   if (methods.has('GET')) methods.add('HEAD');
+  methods.add('OPTIONS');
   return [...methods].join(', ');
 }
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { endWith, rawSocketOf } from '../../http/connection.ts';
-import { PROBLEM_TYPE, toProblem } from '../../http/problem.ts';
+import { renderProblem } from '../../http/problem.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { CHALLENGES } from '../access/credential.ts';
 import type { Grant } from '../access/grant.ts';
@@ -42,7 +42,7 @@ export async function upgrade(
     const error = RelayError.from(thrown);
     if (error.code === 'forbidden') access.noteForbidden(request, grant);
     if (error.code === 'internal') options.logger.error({ err: thrown, url: request.url }, 'a defect');
-    refuse(socket, error);
+    refuse(request, socket, error);
   }
 }
 
@@ -60,15 +60,16 @@ function decodePart(part: string): string {
 }
 
 /** Answers with an error on a socket that the server has let go of. */
-function refuse(socket: Socket, error: RelayError): void {
-  const text = JSON.stringify(toProblem(error));
+function refuse({ headers }: IncomingMessage, socket: Socket, error: RelayError): void {
+  const { type, text } = renderProblem(error, headers.accept);
   const challenges = error.code === 'unauthorized' ? CHALLENGES.map((each) => `WWW-Authenticate: ${each}`) : [];
   const { retry_after: retryAfter } = error.details;
   const head = [
     `HTTP/1.1 ${error.status} ${error.code}`,
     'Connection: close',
     'Upgrade: websocket',
-    `Content-Type: ${PROBLEM_TYPE}`,
+    `Content-Type: ${type}`,
+    'Vary: Accept',
     `Content-Length: ${Buffer.byteLength(text)}`,
     ...challenges,
     ...(retryAfter === undefined ? [] : [`Retry-After: ${retryAfter}`]),

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Connector } from '../../../src/connector/connector.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { Mac } from '../../../src/protocol/mac.ts';
-import { type AppAnswer, call, speak } from '../../support/plain-app.ts';
+import { type AppAnswer, ask, call, speak } from '../../support/plain-app.ts';
 import { MAC, PlainConnector } from '../../support/plain-connector.ts';
 import { makeTempDir, startRouter } from '../../support/router.ts';
 
@@ -97,9 +97,76 @@ describe('a dataset as a resource', () => {
     },
   );
 
+  test('keeps its answers where they can be asked about, and tells what they depend on', async () => {
+    for (const method of ['GET', 'HEAD']) {
+      const { headers } = await get({}, 'a.csv', method);
+      expect(headers).toMatchObject({ 'cache-control': 'no-cache', vary: 'Accept-Encoding' });
+      const known = await get({ 'If-None-Match': etag }, 'a.csv', method);
+      expect(known.status).toBe(304);
+      expect(known.headers).toMatchObject({ 'cache-control': 'no-cache', vary: 'Accept-Encoding', etag });
+      expect(known.headers).not.toHaveProperty('content-length');
+      expect(known.headers).not.toHaveProperty('content-type');
+    }
+  });
+
+  test('is a download under the name that is asked for', async () => {
+    const disposition = async (query: string, method: string): Promise<unknown> =>
+      (await get({}, `a.csv${query}`, method)).headers['content-disposition'];
+    for (const method of ['GET', 'HEAD']) {
+      expect(await disposition('?download', method)).toBe(`attachment; filename="a.csv"; filename*=UTF-8''a.csv`);
+      expect(await disposition('?download=M%C3%A4rz%201.csv', method)).toBe(
+        `attachment; filename="M_rz 1.csv"; filename*=UTF-8''M%C3%A4rz%201.csv`,
+      );
+      expect(await disposition('?nonsense=1&x', method)).toBeUndefined();
+    }
+    const part = await get({ Range: 'bytes=0-1' }, 'a.csv?download=..%2Fb%0D%0A.csv');
+    expect([part.status, part.headers['content-disposition']]).toEqual([
+      206,
+      `attachment; filename="b__.csv"; filename*=UTF-8''b__.csv`,
+    ]);
+  });
+
+  test('tells its digest to HEAD once somebody has had it computed', async () => {
+    await writeFile(join(dataDir, 'digest.csv'), TEXT);
+    const head = async (): Promise<AppAnswer> => get({ 'Want-Repr-Digest': 'sha-256=1' }, 'digest.csv', 'HEAD');
+    const before = await head();
+    expect([before.status, before.headers['repr-digest']]).toEqual([200, undefined]);
+    const whole = await get({ 'Want-Repr-Digest': 'sha-256=1' }, 'digest.csv');
+    const digest = { ...whole.headers, ...whole.trailers }['repr-digest'];
+    expect((await head()).headers['repr-digest']).toBe(digest);
+    expect((await get({}, 'digest.csv', 'HEAD')).headers).not.toHaveProperty('repr-digest');
+  });
+
+  test('takes dates in each of their formats', async () => {
+    for (const date of ['Tuesday, 14-Nov-23 22:13:20 GMT', 'Tue Nov 14 22:13:20 2023']) {
+      expect((await get({ 'If-Modified-Since': date })).status).toBe(304);
+      expect((await get({ 'If-Unmodified-Since': date })).status).toBe(200);
+      expect((await get({ Range: 'bytes=0-1', 'If-Range': date })).status).toBe(206);
+    }
+  });
+
+  test('that changed just now is told from another of the same second by its tag only', async () => {
+    await writeFile(join(dataDir, 'fresh.csv'), TEXT);
+    const { headers } = await get({}, 'fresh.csv', 'HEAD');
+    const askIf = (ifRange: unknown): Promise<AppAnswer> =>
+      get({ Range: 'bytes=0-1', 'If-Range': String(ifRange) }, 'fresh.csv');
+    expect((await askIf(headers['last-modified'])).status).toBe(200);
+    expect((await askIf(headers.etag)).status).toBe(206);
+  });
+
+  test('never claims to be from the future', async () => {
+    await writeFile(join(dataDir, 'future.csv'), TEXT);
+    await utimes(join(dataDir, 'future.csv'), 4_000_000_000, 4_000_000_000);
+    for (const method of ['GET', 'HEAD']) {
+      const { headers } = await get({}, 'future.csv', method);
+      expect(Date.parse(headers['last-modified'] ?? '')).toBeLessThanOrEqual(Date.parse(headers.date ?? ''));
+    }
+  });
+
   test('has no part when it is empty', async () => {
     const answer = await get({ Range: 'bytes=0-' }, 'empty.bin');
     expect([answer.status, answer.headers['content-range']]).toEqual([416, 'bytes */0']);
+    expect(sum(await get({ Range: 'bytes=-1' }, 'empty.bin'))).toEqual([200, '', undefined]);
   });
 
   test('ignores a range in HEAD', async () => {
@@ -161,7 +228,9 @@ describe('a dataset as a resource', () => {
     expect((await get({}, 'nothing.csv')).status).toBe(404);
     expect((await get({}, '..%2fa.csv')).status).toBe(400);
     const post = await get({}, 'a.csv', 'PUT');
-    expect([post.status, post.headers.allow]).toEqual([405, 'HEAD, GET']);
+    expect([post.status, post.headers.allow]).toEqual([405, 'GET, HEAD, OPTIONS']);
+    const options = await get({}, 'a.csv', 'OPTIONS');
+    expect([options.status, options.headers.allow, options.bytes.length]).toEqual([204, 'GET, HEAD, OPTIONS', 0]);
   });
 
   test('comes with its digest where that is wanted, but not for a part', async () => {
@@ -176,6 +245,96 @@ describe('a dataset as a resource', () => {
     expect(text).toMatch(/^HTTP\/1\.1 206 /);
     expect(text).toMatch(/\r\n\r\nbc$/);
   });
+});
+
+describe.each(['sync', 'stream'])('?via=%s', (via) => {
+  test('brings the same as without it', async () => {
+    const [as, plain] = [await get({}, `a.csv?via=${via}`), await get()];
+    expect(sum(as)).toEqual([200, TEXT, undefined]);
+    for (const name of ['content-type', 'content-length', 'etag', 'last-modified', 'accept-ranges', 'cache-control'])
+      expect([name, as.headers[name]]).toEqual([name, plain.headers[name]]);
+    expect((await get({ Accept: 'application/json' }, `a.csv?via=${via}`)).bytes.toString()).toBe(TEXT);
+  });
+
+  test.each([
+    ['bytes=3-5', 206, 'def', 'bytes 3-5/26'],
+    ['bytes=-3', 206, 'xyz', 'bytes 23-25/26'],
+    ['bytes=24-', 206, 'yz', 'bytes 24-25/26'],
+    ['bytes=0-1,3-4', 200, TEXT, undefined],
+  ])('honours Range %s', async (range, status, text, contentRange) => {
+    expect(sum(await get({ Range: range }, `a.csv?via=${via}`))).toEqual([status, text, contentRange]);
+    expect((await get({ Range: 'bytes=26-' }, `a.csv?via=${via}`)).status).toBe(416);
+  });
+
+  test('honours conditions', async () => {
+    expect((await get({ 'If-None-Match': etag }, `a.csv?via=${via}`)).status).toBe(304);
+    expect((await get({ 'If-Match': '"x"' }, `a.csv?via=${via}`)).status).toBe(412);
+    expect((await get({ 'If-Match': `"x", ${etag}` }, `a.csv?via=${via}`)).status).toBe(200);
+  });
+
+  test('answers HEAD as ever', async () => {
+    const head = await get({}, `a.csv?via=${via}`, 'HEAD');
+    expect([head.status, head.headers['content-length'], head.headers.etag]).toEqual([200, '26', etag]);
+  });
+});
+
+describe('?via=offload', () => {
+  test('leads to the store, which has parts of its own', async () => {
+    const answer = await get({ Range: 'bytes=1-2' }, 'a.csv?via=offload&download=b.csv');
+    expect([answer.status, answer.headers['cache-control'], answer.bytes.length]).toEqual([307, 'no-store', 0]);
+    const { pathname, search } = new URL(String(answer.headers.location));
+    const stored = await call(url, 'GET', pathname + search, { Range: 'bytes=1-2' });
+    expect(sum(stored)).toEqual([206, 'bc', 'bytes 1-2/26']);
+    expect(stored.headers['content-disposition']).toMatch(/filename="b\.csv"/);
+  });
+
+  test('answers HEAD and conditions by itself', async () => {
+    const head = await get({}, 'a.csv?via=offload', 'HEAD');
+    expect([head.status, head.headers['content-length'], head.headers.etag]).toEqual([200, '26', etag]);
+    expect((await get({ 'If-None-Match': etag }, 'a.csv?via=offload')).status).toBe(304);
+    expect((await get({ 'If-Match': '"x"' }, 'a.csv?via=offload')).status).toBe(412);
+    expect((await get({ 'If-Match': etag }, 'a.csv?via=offload')).status).toBe(307);
+    expect((await get({}, 'nothing.csv?via=offload')).status).toBe(404);
+  });
+
+  test('may be waited for elsewhere', async () => {
+    const answer = await get({ Prefer: 'respond-async' }, 'a.csv?via=offload');
+    expect(answer.status).toBe(202);
+    const { pathname } = new URL(String(answer.headers.location));
+    const status = (await call(url, 'GET', `${pathname}?wait=10`)).json();
+    expect(status).toMatchObject({ state: 'done', download_url: expect.any(String) });
+  });
+});
+
+test.each(['', 'STREAM', 'x'])('?via=%s is refused', async (via) => {
+  for (const method of ['GET', 'HEAD']) expect((await get({}, `a.csv?via=${via}`, method)).status).toBe(400);
+});
+
+describe('a request by POST', () => {
+  const post = (pattern: string, headers: Record<string, string>): Promise<AppAnswer> =>
+    ask(url, `/datasets/request-${pattern}`, { mac: MAC, dataset: 'a.csv' }, headers).answer;
+
+  test.each(['sync', 'stream', 'offload', 'digest'])(
+    'request-%s holds to If-Match, and to nothing else',
+    async (pattern) => {
+      for (const tags of ['"x"', '"x,y", "z"', `W/${etag}`, 'nonsense']) {
+        const answer = await post(pattern, { 'If-Match': tags });
+        expect([tags, answer.status]).toEqual([tags, 412]);
+        expect(answer.json()).toMatchObject({ code: 'precondition_failed' });
+      }
+      for (const tags of [etag, `"x", ${etag}`, '*'])
+        expect([tags, (await post(pattern, { 'If-Match': tags })).status]).toEqual([tags, 200]);
+      const others = {
+        'If-None-Match': etag,
+        'If-Modified-Since': modified,
+        'If-Unmodified-Since': new Date(0).toUTCString(),
+        Range: 'bytes=0-0',
+      };
+      const answer = await post(pattern, others);
+      expect(answer.status).toBe(200);
+      if (pattern === 'stream') expect(answer.bytes.toString()).toBe(TEXT);
+    },
+  );
 });
 
 describe('through a connector that knows only plain JSON', () => {

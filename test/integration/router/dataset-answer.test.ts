@@ -28,7 +28,7 @@ async function serve(node: PlainConnector): Promise<void> {
   }
 }
 
-test.each<[string, number, (url: string) => Promise<AppAnswer>]>([
+test.each<[string, number, (url: string) => Promise<AppAnswer>, string?]>([
   ['request-sync in JSON', 200, (url) => ask(url, '/datasets/request-sync', ASK).answer],
   [
     'request-sync in bytes',
@@ -36,9 +36,9 @@ test.each<[string, number, (url: string) => Promise<AppAnswer>]>([
     (url) => ask(url, '/datasets/request-sync', ASK, { Accept: 'application/octet-stream' }).answer,
   ],
   ['request-stream', 200, (url) => ask(url, '/datasets/request-stream', ASK).answer],
-  ['GET', 200, (url) => call(url, 'GET', RESOURCE)],
-  ['GET of a range', 206, (url) => call(url, 'GET', RESOURCE, { Range: 'bytes=0-7' })],
-])('an HTML page of a node is no page of the router, by %s', async (_, status, get) => {
+  ['GET', 200, (url) => call(url, 'GET', RESOURCE), 'no-cache'],
+  ['GET of a range', 206, (url) => call(url, 'GET', RESOURCE, { Range: 'bytes=0-7' }), 'no-cache'],
+])('an HTML page of a node is no page of the router, by %s', async (_, status, get, cacheControl = 'no-store') => {
   await using router = await startRouter();
   await using node = await PlainConnector.connect(router.url, { capabilities: 'binary, offset, range, stat' });
   const [answer] = await Promise.all([get(router.url), serve(node)]);
@@ -47,7 +47,7 @@ test.each<[string, number, (url: string) => Promise<AppAnswer>]>([
     'x-content-type-options': 'nosniff',
     'content-security-policy': 'sandbox',
     'cross-origin-resource-policy': 'same-origin',
-    'cache-control': 'no-store',
+    'cache-control': cacheControl,
   });
   const type = answer.headers['content-type'];
   expect(['application/json', 'application/octet-stream', 'text/html']).toContain(type);

@@ -150,7 +150,10 @@ describe('refusals', () => {
     expect((await call(router.url, 'GET', '/nothing')).status).toBe(404);
     const wrong = await call(router.url, 'GET', SYNC);
     expect(wrong.status).toBe(405);
-    expect(wrong.headers.allow).toBe('POST');
+    expect(wrong.headers.allow).toBe('POST, OPTIONS');
+    const options = await call(router.url, 'OPTIONS', SYNC);
+    expect([options.status, options.headers.allow]).toEqual([204, 'POST, OPTIONS']);
+    expect((await call(router.url, 'OPTIONS', '/nothing')).status).toBe(404);
     expect((await call(router.url, 'GET', '/connectors/%ff')).status).toBe(400);
   });
 

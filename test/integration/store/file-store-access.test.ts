@@ -75,7 +75,7 @@ describe('file store: access', () => {
   it('knows no other methods and no other paths', async () => {
     const url = await server.signGet(ONE);
     const answer = await send('DELETE', url);
-    expect([answer.status, answer.headers.allow]).toEqual([405, 'GET, HEAD, PUT']);
+    expect([answer.status, answer.headers.allow]).toEqual([405, 'GET, HEAD, PUT, OPTIONS']);
     const part = await server.store.signPart(ONE, 'unknown', 1, server.signing());
     expect((await send('GET', part.url)).status).toBe(405);
     expect((await put(part, randomBytes(10))).status).toBe(404);

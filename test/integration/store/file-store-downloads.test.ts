@@ -91,6 +91,28 @@ describe('file store: downloads', () => {
     expect(await ask('Thu, 01 Jan 1970 00:00:00 GMT')).toBe(200);
   });
 
+  it('holds to the conditions of a request, dates among them', async () => {
+    await server.putObject(ONE, 1000);
+    const url = await server.signGet(ONE);
+    const { etag, 'last-modified': modified } = (await send('HEAD', url)).headers;
+    const ask = async (headers: Record<string, string>) => (await send('GET', url, headers)).status;
+    const early = 'Sunday, 06-Nov-94 08:49:37 GMT';
+    expect(await ask({ 'if-none-match': `"x,y", W/${etag}` })).toBe(304);
+    expect(await ask({ 'if-modified-since': String(modified) })).toBe(304);
+    expect(await ask({ 'if-modified-since': early })).toBe(200);
+    expect(await ask({ 'if-match': `W/${etag}` })).toBe(412);
+    expect(await ask({ 'if-match': `"x,y", ${etag}`, 'if-unmodified-since': early })).toBe(200);
+    expect(await ask({ 'if-unmodified-since': early })).toBe(412);
+  });
+
+  it('refuses in words where a person is to read them', async () => {
+    await server.putObject(ONE, 1000);
+    const answer = await send('GET', `${await server.signGet(ONE)}x`, { accept: 'text/html,*/*;q=0.8' });
+    expect([answer.status, answer.headers['content-type']]).toEqual([403, 'text/plain; charset=utf-8']);
+    expect(answer.body.toString()).toMatch(/^[^\n]+ \(forbidden\)\n$/);
+    expect(answer.headers.vary).toBe('Accept');
+  });
+
   it('says the size when a range lies outside', async () => {
     await server.putObject(ONE, 1000);
     const answer = await send('GET', await server.signGet(ONE), { range: 'bytes=1000-' });

@@ -83,11 +83,27 @@ describe('the router', () => {
     }
   });
 
+  test('lets pages ask of the origins that are named, and of all only where it asks for tokens', () => {
+    const origins = (flags: Flags): readonly string[] =>
+      resolveConfig('router', flags, surroundings()).values.corsOrigin;
+    expect(origins({})).toEqual([]);
+    expect(origins({ 'cors-origin': ['https://A.example:443/', 'http://localhost:3000'] })).toEqual([
+      'https://a.example',
+      'http://localhost:3000',
+    ]);
+    expect(origins({ 'cors-origin': '*', 'secret-file': 'secret' })).toEqual(['*']);
+  });
+
   test.each<[Flags, RegExp]>([
     [{ 'tls-cert': 'c.pem' }, /--tls-cert needs --tls-key/],
     [{ 'tls-key': 'k.pem' }, /--tls-key needs --tls-cert/],
     [{ 'heartbeat-interval': '10s', 'heartbeat-timeout': '10s' }, /--heartbeat-timeout must be more/],
     [{ 'buffer-max': '1GiB' }, /--buffer-max is more than --buffer-total/],
+    [{ 'cors-origin': '*' }, /--cors-origin \* .*RELAY_SECRET/],
+    [{ 'cors-origin': '*', 'insecure-no-auth': true }, /--cors-origin \* .*RELAY_SECRET/],
+    [{ 'cors-origin': 'null' }, /--cors-origin: "null"/],
+    [{ 'cors-origin': 'https://a.example/b' }, /is not an origin/],
+    [{ 'offload-origin': '*' }, /--offload-origin: "\*"/],
     [{ 'drain-delay': '30s' }, /--drain-delay is more than --grace/],
   ])('refuses %j', (flags, why) => {
     expect(() => resolveConfig('router', flags, surroundings())).toThrow(why);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { fromProblem, toProblem } from '../../../src/http/problem.ts';
+import { fromProblem, renderProblem, toProblem } from '../../../src/http/problem.ts';
 import { type ErrorCode, type ErrorDetails, ERRORS, RelayError } from '../../../src/protocol/errors.ts';
 import { count, requestId, timestamp } from '../protocol/arbitraries.ts';
 
@@ -97,5 +97,28 @@ describe('what is no problem document of relay', () => {
       code: 'draining',
       details: { retryable: true },
     });
+  });
+});
+
+describe('an error is answered', () => {
+  const error = new RelayError('connector_failed', 'it said "no\n\u2028\u001b[31mway"', {
+    details: { request_id: 'a' },
+  });
+
+  test('with a problem document to programs', () => {
+    for (const accept of [undefined, '*/*', 'application/json']) {
+      const { type, text } = renderProblem(error, accept);
+      expect([type, JSON.parse(text)]).toEqual(['application/problem+json', toProblem(error)]);
+    }
+  });
+
+  test('with one line to people', () => {
+    expect(renderProblem(error, 'text/html,*/*;q=0.8')).toEqual({
+      type: 'text/plain; charset=utf-8',
+      text: 'it said "no [31mway" (connector_failed, request a)\n',
+    });
+    expect(renderProblem(new RelayError('internal', 'secret'), 'text/plain').text).toBe(
+      `${ERRORS.internal.title} (internal)\n`,
+    );
   });
 });

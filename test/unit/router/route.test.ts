@@ -49,14 +49,17 @@ describe('a route', () => {
 
   test('answers HEAD where it answers GET, and has no HEAD of its own', () => {
     expect(table.find('HEAD', '/connectors')).toMatchObject({ kind: 'route', route: LIST });
-    expect(table.find('GET', '/connectors/cc-28/datasets/a')).toMatchObject({ kind: 'wrong_method', allow: 'HEAD' });
+    expect(table.find('GET', '/connectors/cc-28/datasets/a')).toMatchObject({
+      kind: 'wrong_method',
+      allow: 'HEAD, OPTIONS',
+    });
   });
 
   test.each([
-    ['PUT', '/requests/x', 'GET, DELETE, HEAD'],
-    ['POST', '/connectors', 'GET, HEAD'],
-    ['GET', '/connectors/a/heartbeat', 'POST'],
-    ['constructor', '/connectors', 'GET, HEAD'],
+    ['PUT', '/requests/x', 'GET, DELETE, HEAD, OPTIONS'],
+    ['POST', '/connectors', 'GET, HEAD, OPTIONS'],
+    ['GET', '/connectors/a/heartbeat', 'POST, OPTIONS'],
+    ['constructor', '/connectors', 'GET, HEAD, OPTIONS'],
   ])('says what it allows: %s %s', (method, path, allow) => {
     expect(table.find(method, path)).toEqual({ kind: 'wrong_method', allow });
   });

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
 import { silentLogger } from '../../../../src/observability/logger.ts';
 import { Access, type Scope } from '../../../../src/router/access/access.ts';
+import { Cors } from '../../../../src/router/access/cors.ts';
 import { BaseUrl } from '../../../../src/router/base-url.ts';
 
 const PUBLIC = 'https://relay.example.com';
@@ -15,11 +16,20 @@ function asked(
   return { method, headers, socket } as unknown as IncomingMessage;
 }
 
-function makeAccess({ allowNoAuth, publicUrl }: { allowNoAuth: boolean; publicUrl?: string }): Access {
+function makeAccess({
+  allowNoAuth,
+  publicUrl,
+  corsOrigins = [],
+}: {
+  allowNoAuth: boolean;
+  publicUrl?: string;
+  corsOrigins?: string[];
+}): Access {
   const baseUrl = new BaseUrl(publicUrl === undefined ? undefined : new URL(publicUrl));
   return new Access({
     secrets: undefined,
     allowNoAuth,
+    cors: new Cors(corsOrigins),
     originOf: (request) => URL.parse(baseUrl.of(request))?.origin ?? '',
     addressOf: () => '127.0.0.1',
     findAsked: () => undefined,
@@ -124,6 +134,31 @@ describe('the origin of a web page', () => {
     const access = makeAccess({ allowNoAuth: true, publicUrl: PUBLIC });
     expect(check(access, { host: 'inside:8080', origin: PUBLIC })).not.toThrow();
     expect(check(access, { host: 'inside:8080', origin: `${PUBLIC}.evil.com` })).toThrow(refusal(/origin/));
+  });
+});
+
+describe('an origin that may ask', () => {
+  const ORIGIN = 'https://dash.example';
+  const allowing = (...corsOrigins: string[]): Access => makeAccess({ allowNoAuth: false, corsOrigins });
+  const from = (origin: string, more = {}): IncomingMessage => asked({ host: 'localhost:8080', origin, ...more });
+
+  test('does so as an app, and not as a node', () => {
+    for (const scope of ['app', 'listing', 'metrics', 'public', 'signed'] as Scope[])
+      expect(() => allowing(ORIGIN).admit(from(ORIGIN), scope)).not.toThrow();
+    for (const scope of ['connector', 'answer'] as Scope[])
+      expect(() => allowing(ORIGIN, '*').admit(from(ORIGIN), scope)).toThrow(refusal(/origin/));
+  });
+
+  test('is that one alone, to the letter', () => {
+    for (const origin of ['http://dash.example', 'https://dash.example:8443', `${ORIGIN}.evil.com`, 'null', ''])
+      expect(() => allowing(ORIGIN).admit(from(origin), 'app')).toThrow(refusal(/origin/));
+  });
+
+  test('is not believed a password that its browser may have remembered, where all may ask', () => {
+    const basic = { authorization: 'Basic eDp0b2tlbg==' };
+    expect(() => allowing('*').admit(from(ORIGIN, basic), 'app')).toThrow(refusal(/Bearer/));
+    expect(() => allowing('*').admit(from(ORIGIN), 'app')).not.toThrow();
+    expect(() => allowing('*', ORIGIN).admit(from(ORIGIN, basic), 'app')).not.toThrow();
   });
 });
 

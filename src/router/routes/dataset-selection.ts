@@ -1,0 +1,122 @@
+import { allowsRange, isAnyTag, readSingleTag } from '../../http/conditions.ts';
+import { parseRange } from '../../http/range.ts';
+import type { DatasetInfo } from '../../protocol/answers.ts';
+import type { DatasetName } from '../../protocol/dataset-name.ts';
+import { RelayError } from '../../protocol/errors.ts';
+import type { Mac } from '../../protocol/mac.ts';
+import type { Context } from '../context.ts';
+import { factsOf, type Wanted } from '../dataset-answer.ts';
+import { askStat } from '../patterns/catalog.ts';
+import type { Part } from '../transfer.ts';
+import { answerCondition, isConditional, validatorsOf } from './dataset-conditions.ts';
+import { goneSignal } from './gone-signal.ts';
+import type { Call } from './route.ts';
+
+/** A dataset of a connector. */
+export interface Target {
+  readonly mac: Mac;
+  readonly dataset: DatasetName;
+}
+
+/** What a GET is for. */
+export type Selection = Pick<Wanted, 'part' | 'ifMatch' | 'isLooked' | 'admit'>;
+
+/** What `Accept-Ranges` says of a connector's datasets. */
+export const acceptRanges = ({ registry }: Context, mac: Mac): string =>
+  registry.findLink(mac)?.hello.capabilities.has('range') === true ? 'bytes' : 'none';
+
+/** What is known of a dataset without reading it; undefined where its connector cannot tell. */
+export async function lookAt(
+  context: Context,
+  call: Call,
+  { mac, dataset }: Target,
+  how: { id?: string; wantDigest?: boolean } = {},
+): Promise<DatasetInfo | undefined> {
+  const link = context.registry.findLink(mac);
+  if (link !== undefined && !link.hello.capabilities.has('stat')) return undefined;
+  try {
+    return await askStat(context, mac, dataset, goneSignal(call), how.id, how.wantDigest);
+  } catch (error) {
+    // It was away when it was asked, and came back as one that cannot tell.
+    if (RelayError.from(error).code !== 'not_supported') throw error;
+    return undefined;
+  }
+}
+
+/**
+ * The part that a GET is for, and what the dataset is held to. Only what cannot be told without the dataset's size or its
+ * validators costs a look at it first. Of a connector that cannot tell, the conditions are evaluated when it announces what
+ * it sends.
+ * @throws {RelayError} precondition_failed, range_not_satisfiable; whatever ended the look.
+ */
+export async function select(context: Context, call: Call, target: Target): Promise<'answered' | Selection> {
+  const { headers } = call.request;
+  const { mac } = target;
+  const ranges = (): string => acceptRanges(context, mac);
+  let info: DatasetInfo | undefined;
+  let isLooked = false;
+  const look = async (): Promise<void> => {
+    if (!isLooked) info = await lookAt(context, call, target);
+    isLooked = true;
+  };
+  // It may be away for a moment, and without it nobody knows whether it can send parts.
+  if (headers.range !== undefined && context.registry.findLink(mac) === undefined) await look();
+  const range = ranges() === 'bytes' ? headers.range : undefined;
+  const part = readPart(range);
+  if (part === 'needs size' || needsValidators(call, part !== undefined)) await look();
+  const ifMatch = readSingleTag(headers['if-match']);
+  if (info === undefined) {
+    const admits = isConditional(headers);
+    return {
+      // Without validators no If-Range holds, and without the size the end of the dataset is not to be found.
+      part: part === 'needs size' || headers['if-range'] !== undefined ? undefined : part,
+      ifMatch,
+      ...(admits && { admit: (facts) => !answerCondition(context, call, validatorsOf(facts), ranges()) }),
+    };
+  }
+  const { size, etag } = info;
+  const validators = validatorsOf(factsOf(info));
+  if (answerCondition(context, call, validators, ranges())) return 'answered';
+  const held = holdTo(etag, ifMatch === undefined);
+  if (!allowsRange(headers['if-range'], validators)) return held;
+  const exact = parseRange(range, size);
+  if (exact === 'unsatisfiable') {
+    throw new RelayError('range_not_satisfiable', `the dataset has ${size} bytes`, { details: { size } });
+  }
+  return { ...held, part: exact };
+}
+
+/** Whether the preconditions need a look: all but an `If-Match` of one tag, which the connector holds to by itself. */
+function needsValidators({ request: { headers } }: Call, hasPart: boolean): boolean {
+  const ifMatch = headers['if-match'];
+  return (
+    headers['if-none-match'] !== undefined ||
+    headers['if-modified-since'] !== undefined ||
+    (ifMatch === undefined
+      ? headers['if-unmodified-since'] !== undefined
+      : !isAnyTag(ifMatch) && readSingleTag(ifMatch) === undefined) ||
+    (hasPart && headers['if-range'] !== undefined)
+  );
+}
+
+/** Holds what is sent to what was looked at. */
+function holdTo(etag: string | undefined, isLooked: boolean): Selection {
+  if (etag === undefined) return {};
+  return {
+    ifMatch: etag,
+    isLooked,
+    admit: (facts) => {
+      if (facts.etag === undefined || facts.etag === etag) return true;
+      throw new RelayError('precondition_failed', `the dataset is no longer ${etag}`);
+    },
+  };
+}
+
+/** The part that a `Range` field names; the last bytes of a dataset need its size. Undefined for the whole. */
+function readPart(field: string | undefined): Part | 'needs size' | undefined {
+  const range = parseRange(field, Number.MAX_SAFE_INTEGER);
+  if (range === undefined) return undefined;
+  if (range === 'unsatisfiable' || /=[\t ]*-/.test(field ?? '')) return 'needs size';
+  const isOpen = range.offset + range.length >= Number.MAX_SAFE_INTEGER;
+  return { offset: range.offset, ...(!isOpen && { length: range.length }) };
+}
