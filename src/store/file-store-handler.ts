@@ -103,8 +103,9 @@ function checkMethod(request: IncomingMessage, response: ServerResponse, allowed
 }
 
 async function takeObject(store: FileStoreAccess, request: IncomingMessage, response: ServerResponse, key: string) {
-  refuseField(request, 'content-range');
-  refuseField(request, 'content-encoding');
+  // A piece of an object must not be taken for the whole (RFC 9110 §14.5).
+  if (request.headers['content-range'] !== undefined)
+    throw new RelayError('invalid_request', 'content-range is not taken here');
   answerPut(response, await store.putObject(key, request));
 }
 
@@ -115,16 +116,10 @@ async function takePart(
   uploadId: string,
   partNumber: number,
 ) {
-  refuseField(request, 'content-encoding');
   answerPut(response, await store.putPart(uploadId, partNumber, request, readPlace(request)));
 }
 
-/** A PUT of a piece of an object must not be taken for the whole (RFC 9110 §14.5), nor may a coding be stored unseen. */
-function refuseField(request: IncomingMessage, field: string): void {
-  if (request.headers[field] !== undefined) throw new RelayError('invalid_request', `${field} is not taken here`);
-}
-
-/** Where in its part a body goes; undefined for the whole part. */
+/** Where in its part a body goes, before any coding; undefined for the whole part. */
 function readPlace({ headers }: IncomingMessage): PiecePlace | undefined {
   const field = headers['content-range'];
   if (field === undefined) return undefined;
