@@ -14,7 +14,12 @@ export const signedRequest = z.object({
 export type SignedRequest = z.infer<typeof signedRequest>;
 
 /** Where an offloaded dataset goes in one piece, and the name to give back for it. */
-const uploadTarget = signedRequest.extend({ download_url: httpUrl, expires_at: timestamp });
+const uploadTarget = signedRequest.extend({
+  download_url: httpUrl,
+  expires_at: timestamp,
+  /** The content codings that PUTs may have, those of parts as well; only those that the connector said. Unknown ones are left out. */
+  accept_encoding: z.array(z.string()).optional(),
+});
 export type UploadTarget = z.infer<typeof uploadTarget>;
 
 /** What every command that asks for an answer has. */

@@ -8,6 +8,8 @@ export const HEADER = {
   offset: 'Relay-Offset',
   /** Size of the whole dataset, in bytes before any coding. */
   totalSize: 'Relay-Total-Size',
+  /** Length of the body of a coded PUT before its coding, in bytes. */
+  plainLength: 'Relay-Plain-Length',
   /** Strong entity tag of the dataset, with its quotes. */
   etag: 'Relay-Etag',
   /** Versions of the protocol that the connector speaks, `relay.v1, …`, when it opens its link. */

@@ -95,7 +95,8 @@ export function buffer(
     record.succeed();
     // The memory is the app's until it has read its answer or gone away.
     response.once('close', () => sink.release());
-    const body = new ResponseBody(response, context.appLines.of(request));
+    const pace = context.limits.paceOf(request, record.tokenId);
+    const body = new ResponseBody(response, context.appLines.of(request), pace);
     const mayCode = part === undefined && !isHttp10(request);
     const answer = { response, body, coding: mayCode ? options.coding : undefined };
     if (options.asBytes === true) {
@@ -254,14 +255,15 @@ function sendText(
     ...(lastModified !== undefined && { last_modified: lastModified }),
   };
   const codes = coding !== undefined && body.isWorthCoding(coding, bytes);
-  if (bytes.length <= ONE_PIECE_BYTES && !codes) {
+  const isShort = bytes.length <= ONE_PIECE_BYTES && !codes;
+  if (isShort && !body.isPaced) {
     sendJson(response, 200, { status: 'success', data: bytes.toString(encoding), ...rest }, SYNC_HEADERS);
     return;
   }
   const slices = (): Generator<string> => encodeSlices(bytes, encoding, JSON.stringify(rest).slice(1));
   const headers: Record<string, string | number> = { ...SYNC_HEADERS, 'Content-Type': 'application/json' };
   // HTTP/1.0 has no chunked coding, so the length is worth making the slices twice.
-  if (isHttp10(request)) headers['Content-Length'] = measure(slices());
+  if (isShort || isHttp10(request)) headers['Content-Length'] = measure(slices());
   if (codes) body.encode(coding);
   response.writeHead(200, codes ? codedHeaders(headers, coding) : headers);
   void writeAll(response, body, slices());

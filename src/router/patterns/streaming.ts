@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Coding } from '../../http/content-coding.ts';
-import type { LineRate } from '../../http/line-rate.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
@@ -42,8 +41,8 @@ export function stream(
   options: StreamOptions = {},
 ): void {
   const { wantDigest = false, part, ifMatch } = options;
-  const line = context.appLines.of(request);
-  const sink = new ResponseSink(request, response, line, record.dataset, options);
+  const body = new ResponseBody(response, context.appLines.of(request), context.limits.paceOf(request, record.tokenId));
+  const sink = new ResponseSink(request, response, body, record.dataset, options);
   const transfer = new Transfer(sink, part);
   record.progress = () => ({ bytesDone: transfer.bytesDone, ...sink.known });
   const exchange = context.dispatcher.submit({
@@ -108,13 +107,13 @@ class ResponseSink implements Sink {
   constructor(
     request: IncomingMessage,
     response: ServerResponse,
-    line: LineRate,
+    body: ResponseBody,
     dataset: DatasetName,
     options: StreamOptions,
   ) {
     this.#request = request;
     this.#response = response;
-    this.#body = new ResponseBody(response, line);
+    this.#body = body;
     this.#dataset = dataset;
     this.#options = options;
     // A coded representation cannot be asked for in parts, nor by those who cannot take a body without its length.
