@@ -63,7 +63,7 @@ function readPlace(signed: string): Place | undefined {
   const region = /^[^/]+\/\d{8}\/([^/]+)\/s3\/aws4_request$/.exec(url.searchParams.get('X-Amz-Credential') ?? '')?.[1];
   const isPlain = url.searchParams.get('X-Amz-Algorithm') === 'AWS4-HMAC-SHA256';
   if (!isPlain || region === undefined || url.searchParams.has('X-Amz-S3session-Token')) return undefined;
-  for (const name of [...url.searchParams.keys()]) if (OWN_PARAMETER.test(name)) url.searchParams.delete(name);
+  url.search = new URLSearchParams([...url.searchParams].filter(([name]) => !OWN_PARAMETER.test(name))).toString();
   return { url, region };
 }
 
