@@ -48,6 +48,7 @@ export const answerBuffering: Handler<'get_dataset'> = async (command, context) 
     if (outcome?.kind === 'unmeasured') passages.refuseUnmeasured(url);
     if (outcome?.kind === 'blocked') passages.narrow(url, length, outcome.obstacle);
     await sendChunks({ dataset, requestId, start, end, plan, isBegun: isShort }, context);
+    await dataset.verify();
     const complete = { request_id: requestId, total_size: facts.size, ...(digest !== undefined && { digest }) };
     await router.postComplete(complete, signal);
   }

@@ -40,6 +40,8 @@ export const answerStreaming: Handler<'get_dataset_stream'> = async (command, co
   } else {
     digest = (await sendHashing(options, wantsDigest && known === undefined, context)) ?? known;
   }
+  // The last bytes may have waited for their app since they were read.
+  await dataset.verify();
   const complete = {
     request_id: command.request_id,
     total_size: dataset.facts.size,
