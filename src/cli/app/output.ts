@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { checkTarget, outputError, type Receipt, type ResumeOptions, saveTo, writeOut } from '../../files.ts';
-import type { Content, Known } from '../../index.ts';
+import { type Content, type Known, RelayError } from '../../index.ts';
 import type { Io } from '../io.ts';
 import { formatBytes, formatDuration } from './format.ts';
 import { createProgress, type Progress, wantsProgress } from './progress.ts';
@@ -13,6 +13,9 @@ export class Output {
   readonly #path: string | undefined;
   readonly #startedAt = Date.now();
   #isBegun = false;
+  #hasBytes = false;
+  /** The dataset changed when some of it had arrived. */
+  #isSpoilt = false;
   /** What is written cannot be taken back: standard output, a pipe, a device. */
   #isDirect: boolean;
 
@@ -24,9 +27,12 @@ export class Output {
     this.progress = createProgress(io.stderr, this.showsProgress);
   }
 
-  /** Whether nothing has left the process that cannot be taken back. */
-  get isUntouched(): boolean {
-    return !this.#isBegun;
+  /**
+   * Whether asking for the content again is right: nothing has left the process that cannot be taken back, and no file would
+   * be begun anew that was told to be gone on with.
+   */
+  get mayTryAgain(): boolean {
+    return !this.#isBegun && !this.#isSpoilt;
   }
 
   /** Checks that the file can be written, before anything is asked of anybody. @throws {RelayError} output_failed when it cannot. */
@@ -63,6 +69,7 @@ export class Output {
       requireDigest: config.verify,
       ownsBytes: true,
       onBytes: (received: number) => {
+        this.#hasBytes = true;
         this.#isBegun ||= this.#isDirect;
         this.progress.update(received);
       },
@@ -75,6 +82,10 @@ export class Output {
       this.progress.end();
       this.#conclude(receipt, skipped);
       return receipt;
+    } catch (error) {
+      // All of it again is what --no-resume asks for.
+      this.#isSpoilt ||= this.#hasBytes && config.resume && isChanged(error);
+      throw error;
     } finally {
       this.progress.end();
     }
@@ -104,6 +115,8 @@ export class Output {
     );
   }
 }
+
+const isChanged = (error: unknown): boolean => error instanceof RelayError && error.code === 'dataset_changed';
 
 /** Prints text on standard output, no faster than it is read. @throws {OutputClosed} when nobody reads it any more. */
 export async function print({ stdout }: Io, text: string, signal: AbortSignal): Promise<void> {

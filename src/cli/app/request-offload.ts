@@ -46,7 +46,7 @@ async function requestOffload(session: Session, mac: string, dataset: string): P
       }
       return offloaded;
     },
-    () => output.isUntouched,
+    () => output.mayTryAgain,
   );
   if (config.url) await print(io, `${answer.download_url}\n`, signal);
   if (config.json) {

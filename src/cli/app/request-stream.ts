@@ -39,6 +39,6 @@ async function requestStream(session: Session, mac: string, dataset: string): Pr
         (known) => client.requestStream(mac, dataset, { signal, known, onInterruption }),
         client.datasetUrl(mac, dataset),
       ),
-    () => output.isUntouched,
+    () => output.mayTryAgain,
   );
 }

@@ -32,7 +32,7 @@ async function requestSync(session: Session, mac: string, dataset: string): Prom
   await output.prepare();
   await session.retrying(
     () => output.deliver(() => client.requestSyncBytes(mac, dataset, { signal })),
-    () => output.isUntouched,
+    () => output.mayTryAgain,
   );
 }
 
