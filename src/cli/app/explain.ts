@@ -61,7 +61,7 @@ async function findWords(error: RelayError, context: ErrorContext): Promise<stri
     case 'dataset_changed':
       return advise(
         context.partial === undefined
-          ? 'Ask again once nobody writes to it; better still, have it written elsewhere and renamed when complete.'
+          ? 'Ask again once nobody writes to it; better still, have it written elsewhere and renamed when complete. Of one that only grows, --on-change prefix gets what is there.'
           : `--no-resume starts over with the dataset as it is now; of what it was, ${context.partial}.`,
       );
     case 'dataset_unreadable':

@@ -57,8 +57,9 @@ export class Output {
     const session = this.#session;
     const { signal, config } = session;
     let skipped = 0;
+    let content: Content | undefined;
     const begin = async (known?: Known): Promise<Content> => {
-      const content = await open(known);
+      content = await open(known);
       session.endWaiting();
       skipped = content.offset ?? 0;
       this.progress.begin('receiving', content.size, skipped);
@@ -81,6 +82,7 @@ export class Output {
         : saveTo(this.#path, begin, { ...options, resume: from === undefined ? undefined : this.#resume(from) }));
       this.progress.end();
       this.#conclude(receipt, skipped);
+      noteGrowth(session, receipt.size, await content?.currentSize?.());
       return receipt;
     } catch (error) {
       // All of it again is what --no-resume asks for.
@@ -117,6 +119,12 @@ export class Output {
 }
 
 const isChanged = (error: unknown): boolean => error instanceof RelayError && error.code === 'dataset_changed';
+
+/** Says that a dataset has grown since what was fetched of it was opened. */
+export function noteGrowth({ note }: Session, size: number, currentSize: number | undefined): void {
+  if (currentSize === undefined || currentSize <= size) return;
+  note(`the dataset has grown to ${formatBytes(currentSize)} meanwhile; these are its first ${formatBytes(size)}`);
+}
 
 /** Prints text on standard output, no faster than it is read. @throws {OutputClosed} when nobody reads it any more. */
 export async function print({ stdout }: Io, text: string, signal: AbortSignal): Promise<void> {

@@ -106,7 +106,7 @@ export async function postChunk(
 ): Promise<DataOutcome> {
   const post = {
     requestId,
-    headers: dataHeaders(dataset.facts, start),
+    headers: dataHeaders(dataset, start),
     length: end - start,
     encoding,
     isAlone,

@@ -4,12 +4,13 @@ import type { UploadedPart } from '../../protocol/answers.ts';
 import type { CommandOf } from '../../protocol/commands.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { CodingPlan } from '../coding/codings.ts';
-import { type OpenDataset, openDataset } from '../datasets/open.ts';
+import type { OpenDataset } from '../datasets/open.ts';
 import { readDataset } from '../datasets/read.ts';
 import { type PutOutcome, putObject } from '../store-client.ts';
 import type { Handler, RequestContext } from './handler.ts';
 import { PartUrls } from './part-urls.ts';
 import { Progress } from './progress.ts';
+import { describeGrowth, openWanted } from './selection.ts';
 
 /** Up to this size, in bytes, one PUT does it. */
 const SINGLE_PUT_BYTES = 16 * 1024 * 1024;
@@ -23,8 +24,7 @@ export const answerOffloading: Handler<'get_dataset_offload'> = async (command, 
   const { router, dataDir, digests } = outer;
   // A router that restarted asks anew for what its predecessor had begun.
   using turn = await outer.uploads.enter(command.upload.download_url, outer.signal);
-  await using dataset = await openDataset(dataDir, command.dataset_name);
-  dataset.match(command.if_match);
+  await using dataset = await openWanted(dataDir, command);
   // One part that fails ends the others, and the hashing.
   const stop = new AbortController();
   const context = { ...outer, signal: AbortSignal.any([outer.signal, turn.signal, stop.signal]) };
@@ -41,6 +41,7 @@ export const answerOffloading: Handler<'get_dataset_offload'> = async (command, 
       request_id: command.request_id,
       download_url: command.upload.download_url,
       size,
+      ...describeGrowth(dataset),
       etag,
       ...(digest !== undefined && { digest }),
       ...(parts !== undefined && { parts }),

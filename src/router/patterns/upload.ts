@@ -35,6 +35,8 @@ export interface Offloaded {
   readonly etag: string | undefined;
   readonly digest: string | undefined;
   readonly lastModified: string | undefined;
+  /** How far it has grown meanwhile; undefined where nobody said. */
+  readonly currentSize: number | undefined;
 }
 
 /** Somebody who waits for an upload. */
@@ -223,6 +225,7 @@ export class Upload implements Answer {
       etag: result.etag ?? stat?.etag,
       digest,
       lastModified: result.last_modified ?? stat?.mtime,
+      currentSize: result.current_size,
     };
     if (url !== store.nameObject(this.key, this.#baseUrl)) {
       if (!allowsUrl(url))
