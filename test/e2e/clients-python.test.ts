@@ -61,33 +61,33 @@ describe.each([
   }
 
   test('urllib and httpx', async () => {
-    expect(await site.python('urllib')).toBe(`${CSV}\n`);
-    expect(await site.python('httpx')).toBe(`${CSV}\n304\n`);
+    expect(await site.python(['urllib'])).toBe(`${CSV}\n`);
+    expect(await site.python(['httpx'])).toBe(`${CSV}\n304\n`);
   });
 
   test('pandas reads columns and rows of a Parquet file, of which the rest stays where it is', async () => {
-    const { said, sent } = await measure(site.python('fsspec', 'pandas'));
+    const { said, sent } = await measure(site.python(['fsspec', 'pandas']));
     expect(said).toMatch(/0 +08:00 +61\.5\n1 +08:01 +62\.5\n/);
     expect(said).toContain(`value_3    ${mean.toFixed(6)}\n`);
     expect(sent).toBeLessThan(RUNS_BYTES * 0.01);
   });
 
   test('pyarrow does, too', async () => {
-    const { said, sent } = await measure(site.python('fsspec', 'pyarrow'));
+    const { said, sent } = await measure(site.python(['fsspec', 'pyarrow']));
     expect(said).toBe('50000\n');
     expect(sent).toBeLessThan(RUNS_BYTES * 0.01);
   });
 
   test('zipfile reads the directory of an archive and one file', async () => {
-    const { said, sent } = await measure(site.python('fsspec', 'zip'));
+    const { said, sent } = await measure(site.python(['fsspec', 'zip']));
     expect(said).toBe('scan-9.txt scan 7\n');
     expect(sent).toBeLessThan(SCANS_BYTES * 0.01);
   });
 
   test('DuckDB asks for what its query needs: less than a hundredth', async () => {
-    await site.python('httpfs');
+    await site.python(['httpfs']);
     const secret = `db.sql(f"CREATE SECRET relay (TYPE http, BEARER_TOKEN '{TOKEN}', SCOPE '{D}')")\n`;
-    const { said, sent } = await measure(site.python('duckdb', hasToken ? {} : { [secret]: '' }));
+    const { said, sent } = await measure(site.python(['duckdb'], hasToken ? {} : { [secret]: '' }));
     expect(said).toMatch(/08:00:00 +│ +61\.5/);
     expect(said).toMatch(new RegExp(`50000 +│ +${String(mean).slice(0, 10)}`));
     expect(sent).toBeLessThan(RUNS_BYTES * 0.01);

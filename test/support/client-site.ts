@@ -36,8 +36,8 @@ export interface ClientSite extends AsyncDisposable {
    * @throws {Error} where it fails.
    */
   sh(name: string, changes?: Changes): Promise<Said>;
-  /** The same with Python, after what all of Python begin with. More than one name is one program. */
-  python(...names: readonly (string | Changes)[]): Promise<Said>;
+  /** The same with Python, as one program of several blocks, after what all begin with. Changes are to the last block. */
+  python(names: readonly string[], changes?: Changes): Promise<Said>;
   /** The same with Node.js. */
   node(name: string, changes?: Changes): Promise<Said>;
 }
@@ -108,17 +108,14 @@ export async function startClientSite({ dataDir, hasToken, args = [] }: ClientSi
       return nodeLine.passed;
     },
     sh,
-    python: async (...parts) => {
+    python: async (names, changes) => {
       const python = await ensurePython();
       const none: Changes = {
         'TOKEN = Path("analyst.token").read_text().strip()': '',
         'AUTH = {"Authorization": f"Bearer {TOKEN}"}': 'AUTH = {}',
       };
       const scripts = [await read('python', hasToken ? {} : none)];
-      for (const [index, name] of parts.entries()) {
-        const changes = parts[index + 1];
-        if (typeof name === 'string') scripts.push(await read(name, typeof changes === 'object' ? changes : {}));
-      }
+      for (const name of names) scripts.push(await read(name, name === names.at(-1) ? changes : {}));
       return execute(python, ['-c', scripts.join('\n')], [dirname(python)]);
     },
     node: async (name, changes) => {
