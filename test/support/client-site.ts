@@ -9,10 +9,10 @@ import { SlowLine } from './slow-line.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const CLIENTS = join(ROOT, 'docs/clients.md');
-/** What the document calls the router, and where datasets are in it. */
+/** What the document calls router and node. */
 const HOST = 'https://relay.example.com';
-const DATASETS = '/connectors/cc-28-aa-01-02-03/datasets';
 const MAC = 'cc-28-aa-01-02-03';
+const DATASETS = `/connectors/${MAC}/datasets`;
 
 /** What a program that ended well wrote to its standard output. */
 type Said = string;
@@ -55,7 +55,7 @@ export interface ClientSiteOptions {
 
 /** Starts router and node. They end with the scope. */
 export async function startClientSite({ dataDir, hasToken, args = [] }: ClientSiteOptions): Promise<ClientSite> {
-  const resources = new AsyncDisposableStack();
+  await using resources = new AsyncDisposableStack();
   const desk = resources.use(await makeTempDir()).path;
   const home = join(desk, 'home');
   await mkdir(home);
@@ -98,6 +98,7 @@ export async function startClientSite({ dataDir, hasToken, args = [] }: ClientSi
   const sh = async (name: string, changes?: Changes): Promise<Said> =>
     execute('sh', ['-euc', await read(name, changes)]);
   if (hasToken) await sh('netrc');
+  const started = resources.move();
   return {
     datasets,
     auth: hasToken ? { authorization: `Bearer ${token}` } : {},
@@ -124,6 +125,6 @@ export async function startClientSite({ dataDir, hasToken, args = [] }: ClientSi
       const script = `${beginning}\n${await read(name, changes)}`;
       return execute(process.execPath, ['--input-type=module', '--eval', script]);
     },
-    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+    [Symbol.asyncDispose]: () => started.disposeAsync(),
   };
 }
