@@ -1,20 +1,15 @@
 import { execFile } from 'node:child_process';
 import { access, constants, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { cacheDirectory, lastLines } from './test-cache.mjs';
 
 /** The store that the tests run against. Upstream gives out source only, so it is built once and kept. */
 const VERSION = 'v0.0.0-20260212201848-7aac2a2c5b7c';
 const MODULE = 'github.com/minio/minio';
 
 const run = promisify(execFile);
-
-/** Where the tests' tools are kept, outside the tree, for every clone. */
-function cacheDirectory() {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'relay-test');
-}
 
 async function isExecutable(path) {
   try {
@@ -65,11 +60,6 @@ async function checkGo() {
       { cause },
     );
   }
-}
-
-function lastLines(error) {
-  const text = String(error.stderr || error.message).trim();
-  return text.split('\n').slice(-5).join('\n');
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -1,6 +1,18 @@
 /** The path of a program that tests need. @throws {Error} that says which package brings it. */
 export function findProgram(
-  name: 'caddy' | 'curl' | 'haproxy' | 'ip' | 'nginx' | 'openssl' | 'systemd-nspawn' | 'tinyproxy',
+  name:
+    | 'aria2c'
+    | 'caddy'
+    | 'curl'
+    | 'haproxy'
+    | 'ip'
+    | 'nginx'
+    | 'openssl'
+    | 'python3'
+    | 'rclone'
+    | 'systemd-nspawn'
+    | 'tinyproxy'
+    | 'wget',
 ): Promise<string>;
 /** Installs what is missing, where that can be done. @throws {Error} that says what is missing when it cannot be installed. */
 export function ensurePrograms(log?: (line: string) => void): Promise<void>;

@@ -4,16 +4,20 @@ import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 
-/** The programs that the tests run relay behind or beside, and the Debian packages that bring them. */
+/** The programs that the tests run relay behind or beside, or read it with, and the Debian packages that bring them. */
 const PACKAGES = {
+  aria2c: 'aria2',
   caddy: 'caddy',
   curl: 'curl',
   haproxy: 'haproxy',
   ip: 'iproute2',
   nginx: 'nginx-light',
   openssl: 'openssl',
+  python3: 'python3-venv',
+  rclone: 'rclone',
   'systemd-nspawn': 'systemd-container',
   tinyproxy: 'tinyproxy',
+  wget: 'wget',
 };
 
 /** Whether services that are installed may start is asked here by Debian's packages; 101 forbids it. */
@@ -70,7 +74,9 @@ export async function ensurePrograms(log = () => undefined) {
 
 async function isThere(name) {
   try {
-    await findProgram(name);
+    const path = await findProgram(name);
+    // Debian has the half of Python that makes environments in a package of its own.
+    if (name === 'python3') await run(path, ['-c', 'import ensurepip, venv']);
     return true;
   } catch {
     return false;

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
-/** A block of commands in a document. */
+/** A block of commands in a document, or of what else is run. */
 interface DocCommands {
   /** What the comment above it calls it; undefined without one. */
   readonly name: string | undefined;
@@ -9,10 +9,10 @@ interface DocCommands {
   readonly script: string;
 }
 
-/** Every block of shell commands of a document, in order. `<!-- test: NAME -->` above one gives it its name. */
+/** Every block of shell commands, Python, JavaScript and nginx's of a document, in order. `<!-- test: NAME -->` above one gives it its name. */
 export async function readDocCommands(path: string): Promise<DocCommands[]> {
   const blocks = (await readFile(path, 'utf8')).matchAll(
-    /(?:<!-- (test|not run by a test): ([^>]*?) -->\n)?```sh\n([^]*?)```/g,
+    /(?:<!-- (test|not run by a test): ([^>]*?) -->\n)?```(?:sh|python|js|nginx)\n([^]*?)```/g,
   );
   return [...blocks].map(([, kind, name, script = '']) => ({ name, isRun: kind === 'test', script }));
 }

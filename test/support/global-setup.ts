@@ -1,11 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { ensureMinio } from '../../scripts/minio.mjs';
+import { ensurePython } from '../../scripts/python.mjs';
 import { ensurePrograms } from '../../scripts/test-programs.mjs';
 
 /**
  * Builds `dist/` where the sources are newer, since end-to-end tests run what users run, `bin/relay.js`; installs
- * the proxies that some run behind; and builds MinIO the first time, which takes longer than a test may.
+ * the proxies that some run behind and the programs that read datasets, with Python's libraries; and builds MinIO the first
+ * time, which takes longer than a test may.
  */
 export default async function setup(): Promise<void> {
   const script = join(import.meta.dirname, '../../scripts/setup.mjs');
@@ -14,5 +16,6 @@ export default async function setup(): Promise<void> {
   // Where they cannot be had, the tests that need them fail, and say what is missing.
   const log = (text: string): void => void process.stderr.write(`${text}\n`);
   await ensurePrograms(log).catch(() => {});
+  await ensurePython(log).catch(() => {});
   await ensureMinio(log).catch(() => {});
 }

@@ -12,6 +12,8 @@ export interface NginxServer {
   readonly upstream: string;
   /** Directives beside `proxy_pass`; none for nginx at its defaults. */
   readonly directives?: string;
+  /** Locations beside the one of all paths. */
+  readonly locations?: string;
 }
 
 /** nginx as the distribution ships it, running for a test. */
@@ -35,11 +37,15 @@ export async function findFreePort(): Promise<number> {
   return port;
 }
 
-/** Starts nginx. It takes connections when this resolves, and ends with the scope. */
-export async function startNginx(servers: readonly NginxServer[]): Promise<Nginx> {
+/**
+ * Starts nginx. It takes connections when this resolves, and ends with the scope.
+ *
+ * @param http directives of its whole.
+ */
+export async function startNginx(servers: readonly NginxServer[], http = ''): Promise<Nginx> {
   const directory = await mkdtemp(join(tmpdir(), 'relay-nginx-'));
   const config = join(directory, 'nginx.conf');
-  await writeFile(config, makeConfig(directory, servers));
+  await writeFile(config, makeConfig(directory, servers, http));
   const child = spawn(PROGRAM, ['-c', config, '-p', directory, '-e', 'stderr'], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, PATH },
@@ -75,7 +81,7 @@ export async function startNginx(servers: readonly NginxServer[]): Promise<Nginx
   };
 }
 
-function makeConfig(directory: string, servers: readonly NginxServer[]): string {
+function makeConfig(directory: string, servers: readonly NginxServer[], http: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   // The workers of a master that runs as root would be somebody who may not write here.
   const user = process.getuid?.() === 0 ? 'user root;' : '';
@@ -89,17 +95,19 @@ function makeConfig(directory: string, servers: readonly NginxServer[]): string 
       log_format brief '$request_method $uri $status';
       access_log ${directory}/access.log brief;
       ${temporary.map((name) => `${name}_temp_path ${directory}/${name};`).join('\n')}
+      ${http}
       ${servers.map(makeServer).join('\n')}
     }`;
 }
 
-const makeServer = ({ port, upstream, directives = '' }: NginxServer): string => `
+const makeServer = ({ port, upstream, directives = '', locations = '' }: NginxServer): string => `
   server {
     listen 127.0.0.1:${port};
     location / {
       proxy_pass ${upstream};
       ${directives}
     }
+    ${locations}
   }`;
 
 /** Ends nginx when the tests' own process is killed, and so can dispose of nothing: its pipe breaks then. */
