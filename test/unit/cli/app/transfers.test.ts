@@ -40,6 +40,7 @@ const serveDataset = (digest: string | null = digestOf(bytes)) =>
       const data = { data: bytes.toString('base64'), encoding: 'base64', size: bytes.length };
       return sendJson(response, 200, { status: 'success', ...data, ...(digest !== null && { digest }) });
     }
+    if (url === '/datasets/request-digest') return sendProblem(response, 501, 'not_supported');
     expect([method, url]).toEqual([expect.any(String), expect.stringMatching(/^\/(object|datasets\/request-s\w+)$/)]);
     response.writeHead(200, { 'Content-Length': bytes.length, 'Last-Modified': lastModified.toUTCString() });
     response.end(bytes);
