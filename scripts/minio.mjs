@@ -12,11 +12,12 @@ const MODULE = 'github.com/minio/minio';
 const run = promisify(execFile);
 
 /** Where the tests' tools are kept, outside the tree, for every clone. */
-function cacheDirectory() {
+export function cacheDirectory() {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'relay-test');
 }
 
-async function isExecutable(path) {
+/** Whether there is a program at a path that can be run. */
+export async function isExecutable(path) {
   try {
     await access(path, constants.X_OK);
     return true;
@@ -67,7 +68,8 @@ async function checkGo() {
   }
 }
 
-function lastLines(error) {
+/** The end of what a program said that failed. */
+export function lastLines(error) {
   const text = String(error.stderr || error.message).trim();
   return text.split('\n').slice(-5).join('\n');
 }
