@@ -1,4 +1,5 @@
 import http from 'node:http';
+import type { Socket } from 'node:net';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { isErrorCode } from '../../../src/protocol/errors.ts';
@@ -123,15 +124,13 @@ describe('what an app gets is what the description says', () => {
     await expectDescribed(name, status, options);
   });
 
-  test('a request that was followed and cancelled', async () => {
+  test('a request that is followed, and cancelled once it has ended', async () => {
     const asked = await send('POST /datasets/request-digest', { body: subject('a.csv', OTHER_MAC), headers: ASYNC });
     const id = asked.headers['relay-request-id'] as string;
     await expectDescribed('GET /requests/{id}', 200, { parts: { id } });
     await expectDescribed('DELETE /requests/{id}', 204, { parts: { id } });
-    const { body } = {
-      body: (await expectDescribed('GET /requests/{id}', 200, { parts: { id }, query: '?wait=1' })).json(),
-    };
-    expect(body).toMatchObject({ state: 'failed', error: { code: 'not_supported' } });
+    const ended = await expectDescribed('GET /requests/{id}', 200, { parts: { id }, query: '?wait=1' });
+    expect(ended.json()).toMatchObject({ state: 'failed', error: { code: 'not_supported' } });
   });
 });
 
@@ -183,7 +182,19 @@ describe('what a connector gets is what the description says', () => {
     await expectDescribed(name, 426, { headers: { 'Relay-Protocol': 'relay.v9' } });
     const socket = 'GET /connectors/{mac}/socket';
     await expectDescribed(socket, 400);
-    expect(api.check(socket, { status: 101, headers: {}, bytes: Buffer.alloc(0) })).toEqual([]);
+    const upgrade = http.get(url + fill(socket, parts), {
+      agent: false,
+      headers: {
+        Connection: 'Upgrade',
+        Upgrade: 'websocket',
+        'Sec-WebSocket-Version': '13',
+        'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+      },
+    });
+    const [opened, raw] = (await once(upgrade, 'upgrade')) as [http.IncomingMessage, Socket];
+    const answer = { status: opened.statusCode ?? 0, headers: opened.headers, bytes: Buffer.alloc(0) };
+    expect([answer.status, api.check(socket, answer)]).toEqual([101, []]);
+    raw.destroy();
   });
 
   test('and all that it says is so was seen, of every endpoint', () => {
