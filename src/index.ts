@@ -5,10 +5,12 @@
 export {
   type CallOptions,
   type DatasetOptions,
+  type DigestOptions,
   type OffloadOptions,
   RelayClient,
   type RelayClientOptions,
   type StreamOptions,
+  type VersionOptions,
 } from './client/client.ts';
 export type { Content, Known } from './client/content.ts';
 export type { DatasetResponse } from './client/dataset-response.ts';
@@ -29,4 +31,5 @@ export type {
   RequestStatus,
   SyncAnswer,
 } from './protocol/app.ts';
+export type { OnChange } from './protocol/fields.ts';
 export { type ErrorCode, type ErrorDetails, isErrorCode, RelayError } from './protocol/errors.ts';

@@ -101,6 +101,7 @@ function toRouterOptions(
       maxRequests: config.maxRequests,
       maxRequestsPerClient: config.maxRequestsPerClient,
       maxRequestsPerConnector: config.maxRequestsPerConnector,
+      maxBytesPerSecond: config.maxRateBytes,
       maxConnections,
       maxConnectionsPerAddress: config.maxConnectionsPerAddress,
       maxHeaderBytes: config.maxHeaderSizeBytes,

@@ -13,6 +13,7 @@ import {
 } from '../protocol/app.ts';
 import { encodeDatasetPath, parseDatasetName } from '../protocol/dataset-name.ts';
 import { RelayError } from '../protocol/errors.ts';
+import type { OnChange } from '../protocol/fields.ts';
 import { MAX_LIST_LIMIT } from '../protocol/limits.ts';
 import { parseMac } from '../protocol/mac.ts';
 import type { Known } from './content.ts';
@@ -26,7 +27,8 @@ import {
 import { type DatasetStat, statDataset } from './dataset-stat.ts';
 import { checked, type OpenedDataset, type OpenOptions, openPart } from './open.ts';
 import { requestDigest } from './request-digest.ts';
-import { cancel, fetchStatus, type Outcome, type PollOptions, runAsync } from './long-poll.ts';
+import { requirePrefix, type Subject } from './subject.ts';
+import { cancel, fetchStatus, type PollOptions, runAsync } from './long-poll.ts';
 import { Transport, type TransportOptions } from './transport.ts';
 
 /** How to reach the router. */
@@ -38,8 +40,26 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Which state of a dataset is asked for. */
+export interface VersionOptions {
+  /**
+   * What becomes of it when the dataset changes meanwhile. With `prefix` it may grow: what comes are the bytes that were there
+   * when it was opened, under an entity tag of their own. One that was cut, replaced or written anew still fails. Default `fail`.
+   */
+  readonly onChange?: OnChange | undefined;
+}
+
+/** What a request that is answered in JSON takes to name a version. */
+interface MatchOptions extends VersionOptions {
+  /** The entity tag that the dataset must have; with `onChange`, which of its beginnings is meant. Default any. */
+  readonly ifMatch?: string | undefined;
+}
+
+/** What a request for a digest takes. */
+export interface DigestOptions extends PollOptions, MatchOptions {}
+
 /** What a request for the bytes of a dataset takes. */
-export interface DatasetOptions extends CallOptions {
+export interface DatasetOptions extends CallOptions, VersionOptions {
   /** Ask for the digest of the whole, which costs the node a pass of SHA-256. Default true. */
   readonly wantDigest?: boolean | undefined;
   /** Told when the bytes broke off after `offset` of them, before they go on from there. */
@@ -47,7 +67,7 @@ export interface DatasetOptions extends CallOptions {
 }
 
 /** What a request for a URL of a dataset takes. */
-export interface OffloadOptions extends PollOptions {
+export interface OffloadOptions extends PollOptions, MatchOptions {
   /** Have the dataset uploaded anew, though the store has it already: what is there is not what it should be. Default false. */
   readonly fresh?: boolean | undefined;
   /** Ask for the digest of the whole, which costs the node a pass of SHA-256. Default true. */
@@ -122,11 +142,11 @@ export class RelayClient {
   /**
    * Pattern A: the whole dataset in one JSON answer.
    * @throws {RelayError} dataset_too_large above the router's limit; request_timeout, not retryable, where a gateway in
-   * between does not allow the silence until the router has it all.
+   * between does not allow the silence until the router has it all; not_supported where `onChange` cannot be had.
    */
   async requestSync(mac: string, dataset: string, options: DatasetOptions = {}): Promise<SyncAnswer> {
     const response = await this.#requestWhole(mac, dataset, options);
-    return this.#transport.readJson(response, syncAnswer, options.signal);
+    return requirePrefix(await this.#transport.readJson(response, syncAnswer, options.signal), options.onChange);
   }
 
   /** Pattern A: the bytes, which the router sends when it has them all. @throws {RelayError} dataset_too_large as above. */
@@ -182,6 +202,7 @@ export class RelayClient {
    * Pattern C: lets the node upload the dataset to the store and resolves to the URL it can be had from, until
    * `expires_at`. A digest that was asked for is missing only where the node can give none now. The request is asynchronous, so no idle limit on the way ends a long upload; when the signal fires it is
    * cancelled at the router.
+   * @throws {RelayError} dataset_changed when `ifMatch` is given and it is another by now.
    */
   async requestOffload(mac: string, dataset: string, options: OffloadOptions = {}): Promise<OffloadAnswer> {
     const { fresh = false, wantDigest = true } = options;
@@ -191,8 +212,9 @@ export class RelayClient {
     });
     if (answer.digest !== undefined || !wantDigest) return answer;
     // What is in the store was sent there for somebody who did not want one.
-    const { signal } = options;
-    const found = await this.requestDigest(mac, dataset, { signal }).catch(() => {
+    const { signal, onChange } = options;
+    const version = onChange === 'prefix' ? { onChange, ifMatch: answer.etag } : {};
+    const found = await this.requestDigest(mac, dataset, { signal, ...version }).catch(() => {
       signal?.throwIfAborted();
       // The object is there, also while its node is away.
       return undefined;
@@ -212,9 +234,13 @@ export class RelayClient {
     options: OffloadOptions,
     headers: Record<string, string>,
   ): Promise<OffloadAnswer> {
-    const outcome = await this.#runAsync('datasets/request-offload', mac, dataset, options, headers);
-    if ('response' in outcome) return this.#transport.readJson(outcome.response, offloadAnswer, options.signal);
-    const end = outcome.status;
+    const subject = toSubject(mac, dataset, options);
+    const outcome = await runAsync(this.#transport, 'datasets/request-offload', subject, { ...options, headers });
+    if ('response' in outcome) {
+      const answer = await this.#transport.readJson(outcome.response, offloadAnswer, options.signal);
+      return requirePrefix(answer, options.onChange);
+    }
+    const end = requirePrefix(outcome.status, options.onChange);
     if (end.download_url === undefined) {
       throw new RelayError('internal', 'the request is done, but the router gave no URL', {
         details: { request_id: end.request_id },
@@ -228,12 +254,14 @@ export class RelayClient {
       ...(end.etag !== null && { etag: end.etag }),
       ...(end.digest !== null && { digest: end.digest }),
       ...(end.last_modified !== undefined && { last_modified: end.last_modified }),
+      ...(end.on_change !== undefined && { on_change: end.on_change }),
+      ...(end.current_size !== undefined && { current_size: end.current_size }),
     };
   }
 
   /** Size, ETag and SHA-256 of a dataset, for which the node reads all of it. @throws {RelayError} not_supported when it cannot. */
-  requestDigest(mac: string, dataset: string, options: PollOptions = {}): Promise<DigestAnswer> {
-    return requestDigest(this.#transport, { mac: checkMac(mac), dataset: checkDataset(dataset) }, options);
+  requestDigest(mac: string, dataset: string, options: DigestOptions = {}): Promise<DigestAnswer> {
+    return requestDigest(this.#transport, toSubject(mac, dataset, options), options);
   }
 
   /** The router's metrics, in the text form of Prometheus. Needs a token of a monitor where the router asks for tokens. */
@@ -255,8 +283,9 @@ export class RelayClient {
     return readDatasetResponse(response, this.#context(mac, dataset, options));
   }
 
-  #context(mac: string, dataset: string, { signal, onInterruption }: DatasetOptions): ResponseContext {
-    return { transport: this.#transport, mac: checkMac(mac), dataset: checkDataset(dataset), signal, onInterruption };
+  #context(mac: string, dataset: string, { signal, onInterruption, onChange }: DatasetOptions): ResponseContext {
+    const subject = { mac: checkMac(mac), dataset: checkDataset(dataset) };
+    return { transport: this.#transport, ...subject, signal, onInterruption, onChange };
   }
 
   /** A request that is silent until the router has all of the dataset: a gateway that ends silence does so every time. */
@@ -282,13 +311,13 @@ export class RelayClient {
     path: string,
     mac: string,
     dataset: string,
-    { signal, wantDigest = true }: DatasetOptions,
+    { signal, onChange, wantDigest = true }: DatasetOptions,
     headers: Record<string, string> = {},
   ): Promise<Response> {
     return this.#transport.send({
       method: 'POST',
       path,
-      json: { mac: checkMac(mac), dataset: checkDataset(dataset) },
+      json: toSubject(mac, dataset, { onChange }),
       headers: {
         ...headers,
         'Accept-Encoding': this.#transport.codings,
@@ -297,21 +326,17 @@ export class RelayClient {
       signal,
     });
   }
-
-  #runAsync(
-    path: string,
-    mac: string,
-    dataset: string,
-    options: PollOptions,
-    headers?: Readonly<Record<string, string>>,
-  ): Promise<Outcome> {
-    const subject = { mac: checkMac(mac), dataset: checkDataset(dataset) };
-    return runAsync(this.#transport, path, subject, { ...options, ...(headers && { headers }) });
-  }
 }
 
 /** What is verified is the dataset, however it is coded on the way. */
 const WANT_DIGEST = { 'Want-Repr-Digest': 'sha-256=1', 'Want-Unencoded-Digest': 'sha-256=1' };
+
+/** What the four requests are about, as JSON. */
+const toSubject = (mac: string, dataset: string, { onChange }: VersionOptions): Subject => ({
+  mac: checkMac(mac),
+  dataset: checkDataset(dataset),
+  ...(onChange === 'prefix' && { on_change: onChange }),
+});
 
 const checkMac = (text: string): string => check(parseMac(text));
 const checkDataset = (name: string): string => check(parseDatasetName(name));

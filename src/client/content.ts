@@ -24,6 +24,11 @@ export interface Content {
   readonly body: ReadableStream<Uint8Array>;
   /** SHA-256 of the whole as `sha-256=:…:`; undefined where there is none. To be called when the body has ended. */
   digest(): Promise<string | undefined>;
+  /**
+   * How large the dataset was when the node last looked at it, in bytes: more than `size` where it has grown. Undefined
+   * where nobody knows. There where `onChange` asked for it, and to be called when the body has ended.
+   */
+  currentSize?(): Promise<number | undefined>;
 }
 
 /** The SHA-256 member of a `Repr-Digest` field (RFC 9530 §3); undefined without one. */

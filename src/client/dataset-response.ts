@@ -4,6 +4,7 @@ import { fromProblem } from '../http/problem.ts';
 import type { RequestStatus } from '../protocol/app.ts';
 import { encodeDatasetPath } from '../protocol/dataset-name.ts';
 import { type ErrorCode, RelayError } from '../protocol/errors.ts';
+import type { OnChange } from '../protocol/fields.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { type Content, type Known, readContentLength, readDigest, readTime } from './content.ts';
 import { withinDeadline } from './deadline.ts';
@@ -11,6 +12,7 @@ import { fetchStatus, hasEnded } from './long-poll.ts';
 import { backoff, pause } from './pause.ts';
 import { requestDigest } from './request-digest.ts';
 import { resumableBody } from './resume.ts';
+import { requirePrefix } from './subject.ts';
 import type { Transport } from './transport.ts';
 
 /** A dataset that is arriving. Whoever does not read `body` to its end must cancel it. */
@@ -38,6 +40,8 @@ export interface ResponseContext {
   readonly mac: string;
   readonly dataset: string;
   readonly signal: AbortSignal | undefined;
+  /** Default `fail`. */
+  readonly onChange?: OnChange | undefined;
   /** Told when the transfer broke off and is about to go on from `offset`. */
   readonly onInterruption?: ((error: RelayError, offset: number) => void) | undefined;
 }
@@ -86,14 +90,20 @@ export async function readDatasetResponse(
   const { headers } = response;
   const requestId = headers.get(HEADER.requestId);
   if (requestId === null) throw await transport.refuseForeign(response, signal);
+  const isPrefix = context.onChange === 'prefix';
+  const applied = headers.get(HEADER.onChange) ?? undefined;
+  if (isPrefix && applied === undefined) await response.body?.cancel();
+  requirePrefix({ on_change: applied }, context.onChange);
   const size = readSize(headers);
   const tag = headers.get('ETag') ?? undefined;
   // Of what is coded on the way, the rest is asked for as it is.
   const etag = tag !== undefined && headers.has('Content-Encoding') ? plainEtags(tag) : tag;
   let isWhole = offset === 0;
+  let last = response;
   const reopen = async (from: number): Promise<ReadableStream<Uint8Array> | undefined> => {
     const rest = await openRest(context, { start: from, end }, etag as string);
     isWhole = false;
+    if (rest !== undefined) last = rest.response;
     return rest?.response.body ?? undefined;
   };
   const digest = async (): Promise<string | undefined> => {
@@ -124,23 +134,25 @@ export async function readDatasetResponse(
       onInterruption,
     }),
     digest,
+    ...(isPrefix && { currentSize: () => fetchCurrentSize(transport, last, signal) }),
   };
 }
 
 /** The bytes from `start` on, up to but without `end`; undefined where they cannot be had by themselves. @throws {RelayError} dataset_changed. */
 async function openRest(
-  { transport, mac, dataset, signal }: ResponseContext,
+  { transport, mac, dataset, signal, onChange }: ResponseContext,
   { start, end }: { readonly start: number; readonly end?: number | undefined },
   etag: string,
   more: Readonly<Record<string, string>> = {},
 ): Promise<{ readonly response: Response; readonly size: number } | undefined> {
   const path = `connectors/${mac}/datasets/${encodeDatasetPath(dataset)}`;
+  const query = onChange === 'prefix' ? { on_change: onChange } : {};
   const headers = { Range: `bytes=${start}-${end === undefined ? '' : end - 1}`, 'If-Match': etag, ...more };
   const response = await withinDeadline(
     transport.stallTimeoutMs,
     signal,
     () => transport.noAnswer(),
-    (limited) => transport.exchange({ method: 'GET', path, headers, signal: limited }),
+    (limited) => transport.exchange({ method: 'GET', path, query, headers, signal: limited }),
   );
   if (response.status === 206) {
     const range = parseContentRange(response.headers.get('Content-Range') ?? '');
@@ -163,11 +175,14 @@ async function openRest(
 
 /** The digest of the whole, for which the node reads it. Undefined where it cannot. @throws {RelayError} dataset_changed. */
 async function requestDigestOf(
-  { transport, mac, dataset, signal }: ResponseContext,
+  { transport, mac, dataset, signal, onChange }: ResponseContext,
   etag: string,
 ): Promise<string | undefined> {
   try {
-    const found = await requestDigest(transport, { mac, dataset }, { signal });
+    const found =
+      onChange === 'prefix'
+        ? await requestDigest(transport, { mac, dataset, on_change: onChange }, { signal, ifMatch: etag })
+        : await requestDigest(transport, { mac, dataset }, { signal });
     if (found.etag === undefined || found.etag === etag) return found.digest;
   } catch (error) {
     if (error instanceof RelayError && error.code === 'not_supported') return undefined;
@@ -205,6 +220,25 @@ async function fetchDigest(
       if (!MAY_PASS.has(error.code) || failures > MAX_FAILURES) throw error;
       await pause(backoff(failures, 250, 2000), signal);
     }
+  }
+}
+
+/** How far the dataset has grown, which became known with the last byte. Undefined where nobody can say. */
+async function fetchCurrentSize(
+  transport: Transport,
+  { headers }: Response,
+  signal: AbortSignal | undefined,
+): Promise<number | undefined> {
+  const known = headers.get(HEADER.currentSize);
+  if (known !== null && /^\d+$/.test(known)) return Number(known);
+  const id = headers.get(HEADER.requestId);
+  if (id === null) return undefined;
+  try {
+    return (await fetchStatus(transport, id, { waitSeconds: POLL_SECONDS, signal })).current_size;
+  } catch {
+    // The bytes are all here and checked: nothing hangs on this.
+    signal?.throwIfAborted();
+    return undefined;
   }
 }
 

@@ -3,6 +3,7 @@ import { type RequestStatus, requestStatus } from '../protocol/app.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { withinDeadline } from './deadline.ts';
 import { backoff, pause } from './pause.ts';
+import type { Subject } from './subject.ts';
 import type { Transport } from './transport.ts';
 
 /** How to wait for an asynchronous request. */
@@ -21,6 +22,8 @@ export interface PollOptions {
 
 /** How to make a request that may outlive its response. */
 interface RunOptions extends PollOptions {
+  /** The entity tag that the dataset must have. */
+  readonly ifMatch?: string | undefined;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -61,20 +64,29 @@ export const hasEnded = ({ state }: RequestStatus): boolean =>
 
 /**
  * Makes a request with `Prefer: respond-async` (RFC 7240) and waits for its end in polls, each of them short, so that no
- * idle limit on the way ends a long one. A router that restarted is asked anew.
- * @throws {RelayError} what the request failed with. When the signal fires the request is cancelled at the router and the
- * signal's reason thrown.
+ * idle limit on the way ends a long one. A router that restarted is asked anew, and of a dataset that grows for the same
+ * beginning, so that an upload goes on.
+ * @throws {RelayError} what the request failed with; dataset_changed when it must have a tag and has another by now. When the
+ * signal fires the request is cancelled at the router and the signal's reason thrown.
  */
 export async function runAsync(
   transport: Transport,
   path: string,
-  json: unknown,
+  subject: Subject,
   options: RunOptions,
 ): Promise<Outcome> {
+  let { ifMatch } = options;
+  const onStatus = (status: RequestStatus): void => {
+    if (subject.on_change === 'prefix') ifMatch = status.etag ?? ifMatch;
+    options.onProgress?.(status);
+  };
   for (let renewals = 0; ; renewals += 1) {
     try {
-      return await runOnce(transport, path, json, options);
+      return await runOnce(transport, path, subject, { ...options, ifMatch, onStatus });
     } catch (error) {
+      if (error instanceof RelayError && error.code === 'precondition_failed' && ifMatch !== undefined) {
+        throw new RelayError('dataset_changed', error.message, { cause: error, details: error.details });
+      }
       const forgotten = error instanceof RelayError && error.code === 'request_gone' && error.retryable;
       if (!forgotten || renewals === MAX_RENEWALS) throw error;
       await pause(backoff(renewals + 1, 200, 5000), options.signal);
@@ -82,8 +94,13 @@ export async function runAsync(
   }
 }
 
-async function runOnce(transport: Transport, path: string, json: unknown, options: RunOptions): Promise<Outcome> {
-  const { signal, onProgress } = options;
+async function runOnce(
+  transport: Transport,
+  path: string,
+  json: unknown,
+  options: RunOptions & { readonly onStatus: (status: RequestStatus) => void },
+): Promise<Outcome> {
+  const { signal, onStatus } = options;
   signal?.throwIfAborted();
   const begun = await begin(transport, path, json, options);
   if ('response' in begun) return begun;
@@ -92,7 +109,7 @@ async function runOnce(transport: Transport, path: string, json: unknown, option
   try {
     for (;;) {
       signal?.throwIfAborted();
-      onProgress?.(status);
+      onStatus(status);
       if (hasEnded(status)) return { status: succeed(status) };
       status = await pollOnce(transport, id, options);
     }
@@ -107,7 +124,7 @@ async function begin(
   transport: Transport,
   path: string,
   json: unknown,
-  { signal, headers: more }: RunOptions,
+  { signal, ifMatch, headers: more }: RunOptions,
 ): Promise<Outcome> {
   const patience = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -116,7 +133,7 @@ async function begin(
   };
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
-    const headers = { Prefer: 'respond-async', ...more };
+    const headers = { Prefer: 'respond-async', ...(ifMatch !== undefined && { 'If-Match': ifMatch }), ...more };
     const response = await transport.send({ method: 'POST', path, json, headers, signal: patience.signal });
     if (response.status !== 202) return { response };
     return { status: await transport.readJson(response, requestStatus, patience.signal) };

@@ -22,7 +22,7 @@ export type ContentSource = Content | ((known: Known | undefined) => Promise<Con
 export interface ResumeOptions {
   /** Names the dataset, as `RelayClient.datasetUrl` does: nothing else that was left under the target is gone on with. */
   readonly from: string;
-  /** Begin anew whatever is there. Default false. */
+  /** Begin anew whatever is there. Default false: what is there of a dataset that has changed since is an error. */
   readonly startOver?: boolean | undefined;
   /** Told, before the content is asked for, how many bytes of how many are there. */
   readonly onResume?: ((there: number, size: number) => void) | undefined;
@@ -50,7 +50,8 @@ const USELESS: ReadonlySet<ErrorCode> = new Set(['dataset_changed', 'content_mis
  * With `resume` a file whose content has a size and an entity tag outlives an end that may pass, `.NAME.relay-part` with
  * `.NAME.relay-part.json` beside it, for up to 7 days: the next call for the same dataset hashes it and has only the rest
  * sent. While another transfer to the same target has it, a file of this one's own is used.
- * @throws {RelayError} output_failed when the target cannot be written; content_mismatch or unverified as `verify` does;
+ * @throws {RelayError} output_failed when the target cannot be written; dataset_changed when what is there is of another
+ * state of the dataset, which is left as it is; content_mismatch or unverified as `verify` does;
  * and whatever the source throws or the body errors with.
  * @throws the signal's reason when it fires.
  */
@@ -152,13 +153,15 @@ async function saveToPartial(
   guard: Guard,
 ): Promise<Receipt> {
   let size = file.found?.size ?? 0;
+  let isBegun = false;
   try {
     const known = await guard(findKnown(file, options.resume));
     const lead = await guard(hashLead(file.handle, known?.offset ?? 0, options.signal));
     const content = await open(known);
     const origin = originOf(content, options.resume.from);
-    size = origin?.size ?? 0;
     const there = await guard(takeOver(file, content, origin, lead, options.resume));
+    isBegun = true;
+    size = origin?.size ?? 0;
     const received = await fill(
       file.handle,
       content,
@@ -168,7 +171,8 @@ async function saveToPartial(
     );
     return await finish(file, received, content, options, guard);
   } catch (error) {
-    const isUseless = error instanceof RelayError && USELESS.has(error.code);
+    // What was there before is of use until something is written over it.
+    const isUseless = isBegun && error instanceof RelayError && USELESS.has(error.code);
     const kept = isUseless ? 0 : await file.keep().catch(() => 0);
     if (kept > 0) options.resume.onKept?.(kept, size);
     throw error;
@@ -211,8 +215,13 @@ async function takeOver(
   const inParts = fetchesParts(content);
   const { found } = file;
   const isSame = found !== undefined && origin?.etag === found.etag && origin.size === found.size;
-  if (found !== undefined && !(isSame && (inParts || offset === lead.size))) {
-    resume.onStartOver?.(isSame ? 'the rest cannot be had by itself' : 'the dataset has changed since');
+  if (found !== undefined && !isSame) {
+    throw new RelayError('dataset_changed', 'the dataset has changed since the partial file was begun', {
+      details: { retryable: false },
+    });
+  }
+  if (found !== undefined && !inParts && offset !== lead.size) {
+    resume.onStartOver?.('the rest cannot be had by itself');
     await file.clear();
   }
   const spans = file.found?.spans ?? [];

@@ -54,6 +54,7 @@ export function downloadOffloaded(answer: OffloadAnswer, options: DownloadOption
     isLarge: size !== undefined && size >= largeBytes,
     body: toStream(reader, offset, size, signal),
     digest: () => Promise.resolve(answer.digest),
+    ...(answer.on_change !== undefined && { currentSize: () => Promise.resolve(answer.current_size) }),
     writeParts: (write, partsSignal = signal, there = []) =>
       size === undefined
         ? copy(reader.read(0, undefined, partsSignal), 0, write)

@@ -9,9 +9,9 @@ import { Codings } from './coding/codings.ts';
 import { LineRate } from '../http/line-rate.ts';
 import { DataDir } from './datasets/data-dir.ts';
 import { Digests } from './datasets/digests.ts';
+import { Pace } from '../http/pace.ts';
 import { createTrust } from '../http/trust.ts';
 import { createAgents } from './http/agents.ts';
-import { Pace } from './http/pace.ts';
 import { Backoff } from './link/backoff.ts';
 import { TransportChooser } from './link/choose-transport.ts';
 import { formatHello } from './link/hello.ts';
@@ -101,6 +101,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
     const arrivals = new Arrivals({ waitMs: settings.receivingTimeoutMs, findLink: () => this.#link });
     const passages = new Passages({ clock: this.#clock, logger });
     const lineRate = new LineRate();
+    const storeRate = new LineRate(lineRate);
     const router = new RouterClient({
       routerUrl,
       mac,
@@ -113,6 +114,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
     });
     const mayCode = (): boolean => passages.takesUnmeasured(router.url('datasets/stream/chunk'));
     const codings = new Codings({ lineRate, clock: this.#clock, mayCode });
+    const storeCodings = new Codings({ lineRate: storeRate, clock: this.#clock, mayCode: () => true });
     const services = {
       dataDir,
       digests: new Digests(),
@@ -122,6 +124,8 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       passages,
       codings,
       lineRate,
+      storeCodings,
+      storeRate,
       roundTrips: new RoundTrips(() => this.#link, this.#clock),
       maxParallel: settings.maxParallel,
       uploads: new Uploads(),
@@ -147,6 +151,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       await this.#keepConnected(linkOptions, authorization, () => {
         passages.forget();
         lineRate.forget();
+        storeRate.forget();
       });
       // A drain stops the reconnecting, not the answering.
       await this.#drain;

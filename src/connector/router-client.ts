@@ -125,7 +125,7 @@ export class RouterClient {
     const line = Buffer.from(encodeInlineHead(head));
     const length = line.length + bytes.length;
     if (length > inlineMax || findLink()?.sendResult === undefined) return false;
-    await agents.pace?.take(length, signal);
+    await agents.pace?.open().take(length, signal);
     return findLink()?.sendResult?.(Buffer.concat([line, bytes], length)) ?? false;
   }
 

@@ -24,20 +24,27 @@ export const TELLING_BYTES = 32 * 1024;
  * How many bytes a line carries in a time, as far as that was seen. A reader that is slower than the line counts as one.
  */
 export class LineRate {
+  readonly #whole: LineRate | undefined;
   #rate = 0;
   #isKnown = false;
   #until = -Infinity;
   /** Bytes that were given to the line in all: what one body says of it has to count those that went beside it. */
   carried = 0;
 
+  /** @param whole a line that this is a part of, or shares most of its way with: what is known of it counts until more is. */
+  constructor(whole?: LineRate) {
+    this.#whole = whole;
+  }
+
   /** In bytes a millisecond; undefined where nobody knows. */
   known(now: number): number | undefined {
-    return this.#isKnown && now < this.#until ? this.#rate : undefined;
+    if (now >= this.#until) return this.#whole?.known(now);
+    return this.#isKnown ? this.#rate : undefined;
   }
 
   /** The line carries this or more, in bytes a millisecond. */
   atLeast(now: number): number {
-    return now < this.#until ? this.#rate : 0;
+    return now < this.#until ? this.#rate : (this.#whole?.atLeast(now) ?? 0);
   }
 
   note({ bytes, ms, madeMs }: Sent, now: number): void {

@@ -24,6 +24,8 @@ export const datasetInfo = z.object({
   content_type: contentType.optional(),
   /** Where `stat` asked for it and it was known. */
   digest: digest.optional(),
+  /** Of all that is there, where `size` is that of the first bytes that were asked for; only in the answer to `stat`. */
+  current_size: byteCount.optional(),
 });
 export type DatasetInfo = z.infer<typeof datasetInfo>;
 
@@ -58,6 +60,8 @@ export const result = z.object({
   download_url: httpUrl.optional(),
   parts: z.array(uploadedPart).min(1).max(MAX_PARTS).optional(),
   size: byteCount.optional(),
+  /** Of the dataset at the last look, which is more than `size` where it has grown; for `on_change`. */
+  current_size: byteCount.optional(),
   etag: etag.optional(),
   digest: digest.optional(),
   last_modified: timestamp.optional(),
@@ -113,6 +117,8 @@ export const streamComplete = z.object({
   request_id: requestId,
   total_size: byteCount.optional(),
   digest: digest.optional(),
+  /** Of the dataset at the last look, for `on_change`. */
+  current_size: byteCount.optional(),
 });
 export type StreamComplete = z.infer<typeof streamComplete>;
 

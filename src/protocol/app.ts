@@ -1,10 +1,34 @@
 import * as z from 'zod';
 import { datasetInfo } from './answers.ts';
-import { byteCount, datasetName, digest, encoding, etag, httpUrl, mac, requestId, timestamp } from './fields.ts';
+import {
+  byteCount,
+  datasetName,
+  digest,
+  encoding,
+  etag,
+  httpUrl,
+  mac,
+  onChange,
+  requestId,
+  timestamp,
+} from './fields.ts';
 
 /** The JSON body of every `POST /datasets/request-…`. */
-export const datasetRequest = z.object({ mac, dataset: datasetName });
+export const datasetRequest = z.object({
+  mac,
+  dataset: datasetName,
+  /** Default `fail`. */
+  on_change: onChange.optional(),
+});
 export type DatasetRequest = z.infer<typeof datasetRequest>;
+
+/** What an answer says of a dataset that may grow meanwhile; nothing where that was not asked for. */
+const growth = {
+  on_change: z.literal('prefix').optional(),
+  /** Size of the dataset when it was last looked at: more than that of the answer where it has grown. */
+  current_size: byteCount.optional(),
+};
+export type Growth = z.infer<z.ZodObject<typeof growth>>;
 
 /** The JSON answer to `request-sync`. */
 export const syncAnswer = z.object({
@@ -15,6 +39,7 @@ export const syncAnswer = z.object({
   etag: etag.optional(),
   digest: digest.optional(),
   last_modified: timestamp.optional(),
+  ...growth,
 });
 export type SyncAnswer = z.infer<typeof syncAnswer>;
 
@@ -27,11 +52,12 @@ export const offloadAnswer = z.object({
   etag: etag.optional(),
   digest: digest.optional(),
   last_modified: timestamp.optional(),
+  ...growth,
 });
 export type OffloadAnswer = z.infer<typeof offloadAnswer>;
 
 /** The JSON answer to `request-digest`. */
-export const digestAnswer = z.object({ size: byteCount, etag: etag.optional(), digest });
+export const digestAnswer = z.object({ size: byteCount, etag: etag.optional(), digest, ...growth });
 export type DigestAnswer = z.infer<typeof digestAnswer>;
 
 /** Where a request stands. */
@@ -67,6 +93,7 @@ export const requestStatus = z.object({
   download_url: httpUrl.optional(),
   expires_at: timestamp.optional(),
   last_modified: timestamp.optional(),
+  ...growth,
   error: problem.optional(),
 });
 export type RequestStatus = z.infer<typeof requestStatus>;

@@ -14,7 +14,12 @@ export const signedRequest = z.object({
 export type SignedRequest = z.infer<typeof signedRequest>;
 
 /** Where an offloaded dataset goes in one piece, and the name to give back for it. */
-const uploadTarget = signedRequest.extend({ download_url: httpUrl, expires_at: timestamp });
+const uploadTarget = signedRequest.extend({
+  download_url: httpUrl,
+  expires_at: timestamp,
+  /** The content codings that PUTs may have, those of parts as well; only those that the connector said. Unknown ones are left out. */
+  accept_encoding: z.array(z.string()).optional(),
+});
 export type UploadTarget = z.infer<typeof uploadTarget>;
 
 /** What every command that asks for an answer has. */
@@ -26,11 +31,18 @@ const identified = {
 };
 const addressed = { ...identified, dataset_name: datasetName };
 
-/** The dataset as it must be (`if_match`), the part that is wanted, and whether its digest is. */
+/** The dataset as it must be. */
+const version = {
+  if_match: etag.optional(),
+  /** The bytes that were there at opening are wanted, though it may grow meanwhile; only to who said `prefix`. */
+  on_change: z.literal('prefix').optional(),
+};
+
+/** The dataset as it must be, the part that is wanted, and whether its digest is. */
 const selection = {
+  ...version,
   offset: byteCount.optional(),
   length: byteCount.optional(),
-  if_match: etag.optional(),
   want_digest: z.boolean().optional(),
   /** The content codings that binary bodies may have; only those that the connector said. Unknown ones are left out. */
   accept_encoding: z.array(z.string()).optional(),
@@ -53,7 +65,7 @@ const getDatasetStream = z.object({
 const getDatasetOffload = z.object({
   command: z.literal('get_dataset_offload'),
   ...addressed,
-  if_match: etag.optional(),
+  ...version,
   /** Without it a router of before wants one. */
   want_digest: z.boolean().optional(),
   upload: uploadTarget,
@@ -61,10 +73,11 @@ const getDatasetOffload = z.object({
 const stat = z.object({
   command: z.literal('stat'),
   ...addressed,
+  ...version,
   /** Whether to tell the digest as well, where it is known without reading; only to who said `digest`. */
   want_digest: z.boolean().optional(),
 });
-const digest = z.object({ command: z.literal('digest'), ...addressed, if_match: etag.optional() });
+const digest = z.object({ command: z.literal('digest'), ...addressed, ...version });
 const list = z.object({
   command: z.literal('list'),
   ...identified,

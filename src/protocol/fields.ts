@@ -68,6 +68,13 @@ export const traceparent = z
 
 export const encoding = z.enum(['utf8', 'base64']);
 
+/**
+ * What becomes of a request whose dataset changes meanwhile: it fails, or, where the dataset only grows, it goes on with
+ * the bytes that were there when it was opened.
+ */
+export const onChange = z.enum(['fail', 'prefix']);
+export type OnChange = z.infer<typeof onChange>;
+
 function isHttpUrl(text: string): boolean {
   // A URL parser forgives line breaks and tabs, but a header and a terminal do not.
   return !/\p{Cc}/u.test(text) && URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);

@@ -8,6 +8,12 @@ export const HEADER = {
   offset: 'Relay-Offset',
   /** Size of the whole dataset, in bytes before any coding. */
   totalSize: 'Relay-Total-Size',
+  /** Length of the body of a coded PUT before its coding, in bytes. */
+  plainLength: 'Relay-Plain-Length',
+  /** Size of the dataset when it was last looked at, which is more than the total where it has grown; for `on_change`. */
+  currentSize: 'Relay-Current-Size',
+  /** Says `prefix` on an answer whose dataset may grow meanwhile. */
+  onChange: 'Relay-On-Change',
   /** Strong entity tag of the dataset, with its quotes. */
   etag: 'Relay-Etag',
   /** Versions of the protocol that the connector speaks, `relay.v1, …`, when it opens its link. */

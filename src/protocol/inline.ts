@@ -8,6 +8,7 @@ import { byteCount, contentType, digest, etag, requestId, timestamp } from './fi
 const inlineHead = z.object({
   request_id: requestId,
   total_size: byteCount.optional(),
+  current_size: byteCount.optional(),
   offset: byteCount.optional(),
   etag: etag.optional(),
   digest: digest.optional(),

@@ -3,10 +3,12 @@ import { formatAttachment } from '../http/content-disposition.ts';
 import { formatLastModified } from '../http/date.ts';
 import { type ByteRange, formatContentRange } from '../http/range.ts';
 import type { DatasetInfo } from '../protocol/answers.ts';
+import type { Growth } from '../protocol/app.ts';
 import type { DatasetName } from '../protocol/dataset-name.ts';
 import { RelayError } from '../protocol/errors.ts';
+import type { OnChange } from '../protocol/fields.ts';
 import { HEADER } from '../protocol/headers.ts';
-import type { Part, TransferMeta } from './transfer.ts';
+import type { Completion, Part, TransferMeta } from './transfer.ts';
 
 /** What an answer says of its dataset, as far as it is known; more may become known with the last byte. */
 export interface DatasetFacts {
@@ -14,6 +16,8 @@ export interface DatasetFacts {
   etag?: string;
   digest?: string;
   lastModified?: string;
+  /** How far it had grown when that was last looked at. */
+  currentSize?: number;
 }
 
 /** The facts in what a connector knows of a dataset without reading it. */
@@ -62,6 +66,23 @@ export function readFacts({ totalSize, etag, digest, lastModified }: TransferMet
   };
 }
 
+/** What the end of a transfer adds to the facts. */
+export function readEnd({ digest, currentSize }: Completion): DatasetFacts {
+  return { ...(digest !== undefined && { digest }), ...(currentSize !== undefined && { currentSize }) };
+}
+
+/** What a JSON answer says of a dataset that may grow; nothing of any other. */
+export function describeGrowth(onChange: OnChange, currentSize: number | undefined): Growth {
+  if (onChange === 'fail') return {};
+  return { on_change: onChange, ...(currentSize !== undefined && { current_size: currentSize }) };
+}
+
+/** The same in headers. */
+export function growthHeaders(onChange: OnChange, currentSize: number | undefined): Record<string, string | number> {
+  if (onChange === 'fail') return {};
+  return { [HEADER.onChange]: onChange, ...(currentSize !== undefined && { [HEADER.currentSize]: currentSize }) };
+}
+
 /**
  * Types that a browser would run or draw as a page of the router's, whatever the dataset's writer put into it; several
  * parts have types of their own. With a comma it may be any type, since browsers take it apart there.
@@ -99,7 +120,7 @@ export function datasetHeaders(
 
 /** Status and headers of an answer with these bytes of a dataset, all but its length; without a range the whole. */
 export function answerHead(
-  dataset: DatasetName,
+  { dataset, onChange }: { readonly dataset: DatasetName; readonly onChange: OnChange },
   facts: DatasetFacts,
   {
     contentType,
@@ -111,6 +132,7 @@ export function answerHead(
     status: range === undefined ? 200 : 206,
     headers: {
       ...datasetHeaders(dataset, facts, contentType),
+      ...growthHeaders(onChange, facts.currentSize),
       Vary: 'Accept-Encoding',
       ...headers?.(facts),
       ...(range !== undefined && { 'Content-Range': formatContentRange(range, facts.totalSize as number) }),

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
+import type { Pace } from '../http/pace.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { FileStore } from '../store/file-store.ts';
 import { loadSigningKey } from '../store/file-store-signature.ts';
@@ -76,9 +77,14 @@ export class OffloadStore {
     return this.#files !== undefined && path.startsWith('/store/');
   }
 
-  /** Answers a request for one of the file store's URLs. */
-  async serve(request: IncomingMessage, response: ServerResponse, pathAndQuery: string): Promise<void> {
-    await this.#files?.handleRequest(request, response, pathAndQuery);
+  /** Answers a request for one of the file store's URLs. @param pace at which it may be sent an object. */
+  async serve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    pathAndQuery: string,
+    pace: Pace | undefined,
+  ): Promise<void> {
+    await this.#files?.handleRequest(request, response, pathAndQuery, pace);
   }
 
   noteBytes(key: string, bytes: number): void {

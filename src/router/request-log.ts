@@ -3,8 +3,10 @@ import { currentTrace } from '../observability/trace.ts';
 import type { RequestState, RequestStatus } from '../protocol/app.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { DatasetName } from '../protocol/dataset-name.ts';
+import type { OnChange } from '../protocol/fields.ts';
 import type { Mac } from '../protocol/mac.ts';
 import { RecentMap } from '../recent-map.ts';
+import { describeGrowth } from './dataset-answer.ts';
 
 /** How long an ended request is kept where its app will come back for it, in ms. */
 const KEEP_MS = 10 * 60_000;
@@ -19,6 +21,8 @@ interface RequestFields {
   readonly kind: RequestKind;
   readonly mac: Mac;
   readonly dataset: DatasetName;
+  /** Default `fail`. */
+  readonly onChange?: OnChange | undefined;
   /** Its app comes back for the outcome: it is kept for a while, and outlives the app's connection where it is asynchronous. */
   readonly keep: boolean;
   /** The id of the token that it was made with. */
@@ -32,6 +36,8 @@ interface Progress {
   etag?: string | undefined;
   digest?: string | undefined;
   lastModified?: string | undefined;
+  /** How far a dataset that may grow has grown, as far as is known. */
+  currentSize?: number | undefined;
 }
 
 /** One request of an app, as `GET /requests/{id}` shows it. */
@@ -40,6 +46,7 @@ export class RequestRecord implements RequestFields {
   readonly kind: RequestKind;
   readonly mac: Mac;
   readonly dataset: DatasetName;
+  readonly onChange: OnChange;
   readonly keep: boolean;
   readonly tokenId: string | undefined;
   readonly startedAt = performance.now();
@@ -63,6 +70,7 @@ export class RequestRecord implements RequestFields {
     this.kind = fields.kind;
     this.mac = fields.mac;
     this.dataset = fields.dataset;
+    this.onChange = fields.onChange ?? 'fail';
     this.keep = fields.keep;
     this.tokenId = fields.tokenId;
     this.#onEnd = onEnd;
@@ -128,7 +136,7 @@ export class RequestRecord implements RequestFields {
 
   /** The status as JSON. */
   async describe(baseUrl: string): Promise<RequestStatus> {
-    const { bytesDone, totalSize, etag, digest, lastModified } = this.progress();
+    const { bytesDone, totalSize, etag, digest, lastModified, currentSize } = this.progress();
     const signed = this.#state === 'done' ? await this.signUrl?.(baseUrl) : undefined;
     return {
       request_id: this.id,
@@ -138,6 +146,7 @@ export class RequestRecord implements RequestFields {
       etag: etag ?? null,
       digest: digest ?? null,
       ...(lastModified !== undefined && { last_modified: lastModified }),
+      ...describeGrowth(this.onChange, currentSize),
       ...(signed !== undefined && { download_url: signed.url }),
       ...(signed?.expiresAt !== undefined && { expires_at: signed.expiresAt.toISOString() }),
       ...(this.#error !== undefined && { error: toProblem(this.#error) }),

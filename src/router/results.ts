@@ -18,8 +18,8 @@ export async function takeResult(exchange: Exchange, result: Result): Promise<nu
   if (failure !== undefined) {
     exchange.failByConnector(failure);
   } else if (result.data !== undefined) {
-    const { etag, digest, content_type, last_modified } = result;
-    const meta = { etag, digest, contentType: content_type, lastModified: last_modified };
+    const { etag, digest, content_type, last_modified, current_size } = result;
+    const meta = { etag, digest, contentType: content_type, lastModified: last_modified, currentSize: current_size };
     return transferOf(exchange).takeWhole(decodeData(result.data, result.encoding), meta);
   } else {
     await exchange.takeResult(result);
@@ -88,11 +88,18 @@ export class InlineResults {
 
 async function takeInline(exchange: Exchange, answer: InlineResult): Promise<number | undefined> {
   if (answer.kind === 'result') return takeResult(exchange, answer.result);
-  const { total_size, offset, etag, digest, content_type, last_modified } = answer.head;
+  const { total_size, current_size, offset, etag, digest, content_type, last_modified } = answer.head;
   const { buffer, byteOffset, length } = answer.bytes;
   return transferOf(exchange).takeWhole(
     Buffer.from(buffer, byteOffset, length),
-    { totalSize: total_size, etag, digest, contentType: content_type, lastModified: last_modified },
+    {
+      totalSize: total_size,
+      currentSize: current_size,
+      etag,
+      digest,
+      contentType: content_type,
+      lastModified: last_modified,
+    },
     offset,
   );
 }

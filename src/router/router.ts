@@ -283,7 +283,8 @@ export class Router {
       if (this.#store?.serves(path)) {
         grant = await access.admit(request, 'signed');
         limits.admit(request.method === 'PUT' ? 'connector' : 'app', request, response, grant);
-        await this.#store.serve(request, response, query === '' ? path : `${path}?${query}`);
+        const pace = limits.paceOf(request, grant.tokenId);
+        await this.#store.serve(request, response, query === '' ? path : `${path}?${query}`, pace);
         return;
       }
       const id = createRequestId(this.#context.routerId);

@@ -12,7 +12,12 @@ export interface TransferMeta {
   readonly lastModified?: string | undefined;
   /** Known beforehand only where the connector had it already. */
   readonly digest?: string | undefined;
+  /** Of what is there beyond the total, as far as it has grown by now. */
+  readonly currentSize?: number | undefined;
 }
+
+/** What becomes known with the last byte. */
+export type Completion = Pick<TransferMeta, 'digest' | 'currentSize'>;
 
 /** Where the bytes of a transfer go. */
 export interface Sink {
@@ -26,7 +31,7 @@ export interface Sink {
   /** Resolves when it takes bytes again, or will never. */
   drained(): Promise<void>;
   /** Every byte was there and the connector agrees. Called once, and then the transfer is over. */
-  end(digest: string | undefined): void;
+  end(completion: Completion): void;
 }
 
 /** The part of a dataset that a transfer brings, in bytes; without `length` to its end. */
@@ -51,8 +56,7 @@ export class Transfer {
   /** When the last chunk without an offset was taken whole, on the clock of `performance.now()`. */
   #takenAt = 0;
   #current: { cut(error: RelayError): void } | undefined;
-  #completed: { digest: string | undefined } | undefined;
-
+  #completed: Completion | undefined;
   /** Parts may come at once and in any order, where the connector said that it sends so. */
   #window: Window | undefined;
 
@@ -228,7 +232,7 @@ export class Transfer {
       throw this.#broken('a result came in the middle of a chunked answer');
     const end = await this.receive(body, offset, meta);
     // Of a part the size of the whole is told beside it.
-    this.complete(offset === undefined ? end : (meta.totalSize ?? end), meta.digest);
+    this.complete(offset === undefined ? end : (meta.totalSize ?? end), meta);
     return end;
   }
 
@@ -243,7 +247,7 @@ export class Transfer {
     if (this.#part.offset > 0 || this.#part.length !== undefined)
       throw this.#broken('a result, which is a whole dataset, came for a part of one');
     this.#begin({ ...meta, totalSize: bytes.length });
-    this.#completed = { digest: meta.digest };
+    this.#completed = meta;
     return this.chunk(undefined, bytes);
   }
 
@@ -258,13 +262,13 @@ export class Transfer {
     const totalSize = this.#meta?.totalSize;
     if (end < this.#endOf(totalSize ?? end)) throw this.#broken(`its result ends at ${end}`);
     // Before the bytes, so that their end leaves in one piece with them.
-    if (totalSize !== undefined) this.#completed ??= { digest: meta.digest };
+    if (totalSize !== undefined) this.#completed ??= meta;
     if (this.#window === undefined) {
       const more = this.#write(bytes.subarray(skip));
       this.#finishIfComplete();
       if (!more) await this.#waitForSink();
     } else await this.#window.take(offset, bytes);
-    this.complete(totalSize ?? end, meta.digest);
+    this.complete(totalSize ?? end, meta);
     return this.#nextOffset;
   }
 
@@ -272,7 +276,7 @@ export class Transfer {
    * The connector says that this was all. One that comes before the last bytes is remembered where the size was announced.
    * @throws {RelayError} invalid_request without any size; connector_failed (and the exchange fails) when the sizes differ.
    */
-  complete(totalSize: number | undefined, digest: string | undefined): number {
+  complete(totalSize: number | undefined, completion: Completion = {}): number {
     if (this.#window !== undefined && this.#meta?.totalSize === undefined && totalSize !== undefined) {
       // Chunks may still come, and this is the first to say how far.
       if (this.#meta === undefined) this.#begin({ totalSize });
@@ -289,7 +293,7 @@ export class Transfer {
       throw this.#broken(`it completed with ${size} bytes after sending ${this.#nextOffset}`);
     }
     if (this.#meta === undefined) this.#begin({ totalSize: size });
-    this.#completed ??= { digest };
+    this.#completed ??= completion;
     if (announced === undefined) this.#end();
     else this.#finishIfComplete();
     return this.#nextOffset;
@@ -375,7 +379,7 @@ export class Transfer {
   #end(): void {
     const exchange = this.#exchange as Exchange;
     if (exchange.ended) return;
-    this.#sink.end(this.#completed?.digest);
+    this.#sink.end(this.#completed ?? {});
     exchange.succeed();
     this.#window?.finish();
   }

@@ -89,7 +89,7 @@ export class Window {
 
   /**
    * Takes a part while it arrives; one that overlaps another that is still arriving takes its place. Resolves when it is
-   * all here and there is room for more, or after 20 s.
+   * all here and there is room for more, and the sink has it where it is its turn; or after 20 s.
    * @param length of the body, in bytes, where it is known.
    * @throws {RelayError} transfer_interrupted when it breaks off or another takes its place; what the sink throws.
    */
@@ -104,7 +104,7 @@ export class Window {
       },
     );
     await run.passing.done;
-    await this.#untilRoom();
+    await this.#untilTaken(run);
   }
 
   /** Takes a part that is in memory. Resolves as `receive` does. */
@@ -112,7 +112,7 @@ export class Window {
     const run = this.#open(offset, offset + bytes.length);
     if (bytes.length > 0) this.#take(run, bytes);
     this.#tidy();
-    await this.#untilRoom();
+    await this.#untilTaken(run);
   }
 
   /** Lets go of every body that is arriving, and of what waits for its turn. */
@@ -201,16 +201,18 @@ export class Window {
 
   /** The run that holds the byte whose turn it is, or older ones. */
   #findHead(): Run | undefined {
-    const next = this.#host.nextOffset();
-    return this.#runs.find((run) => run.pending > 0 && run.end - run.pending <= next);
+    return this.#runs.find((run) => run.pending > 0 && this.#isHead(run));
+  }
+
+  #isHead({ end, pending }: Run): boolean {
+    return end - pending <= this.#host.nextOffset();
   }
 
   /** Holds a sender back, or lets it go on. */
   #throttle(run: Run): void {
     const { passing } = run;
     if (passing === undefined) return;
-    const isHead = run.end - run.pending <= this.#host.nextOffset();
-    const mustWait = isHead
+    const mustWait = this.#isHead(run)
       ? this.#isSinkBusy && run.pending >= HEAD_BYTES
       : run.end >= this.end || this.#budget.isFull;
     if (mustWait) passing.hold();
@@ -221,9 +223,11 @@ export class Window {
     this.#runs = this.#runs.filter((run) => run.passing !== undefined || run.pending > 0);
   }
 
-  async #untilRoom(): Promise<void> {
+  async #untilTaken(run: Run): Promise<void> {
     const until = performance.now() + ANSWER_WITHIN_MS;
-    while (!this.#isOver && this.#highest >= this.end) {
+    // Who sends one part after the other would send what waits here again.
+    const waits = (): boolean => this.#isHead(run) && run.pending > 0;
+    while (!this.#isOver && (this.#highest >= this.end || waits())) {
       const leftMs = until - performance.now();
       if (leftMs <= 0) return;
       let timer: NodeJS.Timeout | undefined;

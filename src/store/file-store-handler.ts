@@ -3,6 +3,7 @@ import { closeAfterEarlyAnswer, resetConnection } from '../http/connection.ts';
 import { allowsRange, evaluatePreconditions } from '../http/conditions.ts';
 import { renderProblem } from '../http/problem.ts';
 import { type ByteRange, formatContentRange, parseContentRange, parseRange } from '../http/range.ts';
+import type { Pace } from '../http/pace.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { formatAttachment } from '../http/content-disposition.ts';
@@ -49,18 +50,21 @@ const COMMON_HEADERS = {
 /** Headers that speak of an object, and so not of a refusal. */
 const OBJECT_HEADERS = ['ETag', 'Last-Modified', 'Accept-Ranges', 'Content-Disposition'];
 
-/**
- * Answers one request under `/store/`, whatever comes; never rejects.
- * @param pathAndQuery the target from `/store/` on.
- */
-export async function handleStoreRequest(
-  store: FileStoreAccess,
-  request: IncomingMessage,
-  response: ServerResponse,
-  pathAndQuery: string,
-): Promise<void> {
+/** One request under `/store/`. */
+interface StoreRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** The target from `/store/` on. */
+  readonly pathAndQuery: string;
+  /** At which an object may be sent; undefined for as fast as it goes. */
+  readonly pace: Pace | undefined;
+}
+
+/** Answers one request under `/store/`, whatever comes; never rejects. */
+export async function handleStoreRequest(store: FileStoreAccess, asked: StoreRequest): Promise<void> {
+  const { request, response } = asked;
   try {
-    await route(store, request, response, pathAndQuery);
+    await route(store, asked);
   } catch (thrown) {
     const error = fromFileError(thrown);
     if (error.code === 'internal') store.logger.error({ err: thrown }, 'the file store failed');
@@ -70,12 +74,8 @@ export async function handleStoreRequest(
   }
 }
 
-async function route(
-  store: FileStoreAccess,
-  request: IncomingMessage,
-  response: ServerResponse,
-  pathAndQuery: string,
-): Promise<void> {
+async function route(store: FileStoreAccess, asked: StoreRequest): Promise<void> {
+  const { request, response, pathAndQuery } = asked;
   const end = pathAndQuery.indexOf('?');
   const path = end < 0 ? pathAndQuery : pathAndQuery.slice(0, end);
   const query = new URLSearchParams(end < 0 ? '' : pathAndQuery.slice(end));
@@ -91,7 +91,7 @@ async function route(
   if (part !== null) return takePart(store, request, response, String(part[1]), Number(part[2]));
   if (key === undefined || !isObjectKey(key)) throw new RelayError('not_found', 'there is no such object in the store');
   if (method === 'PUT') return takeObject(store, request, response, key);
-  return giveObject(store, request, response, key, filename);
+  return giveObject(store, asked, key, filename);
 }
 
 function checkMethod(request: IncomingMessage, response: ServerResponse, allowed: string[]): SignedParts['method'] {
@@ -103,8 +103,9 @@ function checkMethod(request: IncomingMessage, response: ServerResponse, allowed
 }
 
 async function takeObject(store: FileStoreAccess, request: IncomingMessage, response: ServerResponse, key: string) {
-  refuseField(request, 'content-range');
-  refuseField(request, 'content-encoding');
+  // A piece of an object must not be taken for the whole (RFC 9110 §14.5).
+  if (request.headers['content-range'] !== undefined)
+    throw new RelayError('invalid_request', 'content-range is not taken here');
   answerPut(response, await store.putObject(key, request));
 }
 
@@ -115,16 +116,10 @@ async function takePart(
   uploadId: string,
   partNumber: number,
 ) {
-  refuseField(request, 'content-encoding');
   answerPut(response, await store.putPart(uploadId, partNumber, request, readPlace(request)));
 }
 
-/** A PUT of a piece of an object must not be taken for the whole (RFC 9110 §14.5), nor may a coding be stored unseen. */
-function refuseField(request: IncomingMessage, field: string): void {
-  if (request.headers[field] !== undefined) throw new RelayError('invalid_request', `${field} is not taken here`);
-}
-
-/** Where in its part a body goes; undefined for the whole part. */
+/** Where in its part a body goes, before any coding; undefined for the whole part. */
 function readPlace({ headers }: IncomingMessage): PiecePlace | undefined {
   const field = headers['content-range'];
   if (field === undefined) return undefined;
@@ -145,8 +140,7 @@ function answerPut(response: ServerResponse, etag: string | undefined): void {
 
 async function giveObject(
   store: FileStoreAccess,
-  request: IncomingMessage,
-  response: ServerResponse,
+  { request, response, pace }: StoreRequest,
   key: string,
   filename: string | undefined,
 ): Promise<void> {
@@ -159,7 +153,7 @@ async function giveObject(
     response.setHeader('Content-Type', 'application/octet-stream');
     response.setHeader('Content-Length', range.length);
     response.setHeader('Content-Disposition', formatAttachment(filename ?? ''));
-    if (request.method !== 'HEAD') await sendFile(object.file, response, range);
+    if (request.method !== 'HEAD') await sendFile(object.file, response, range, pace?.open());
     response.end();
     store.noteRead(key);
   } finally {

@@ -12,7 +12,6 @@ import {
   ListPartsCommand,
   PutObjectCommand,
   S3Client,
-  UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import type { StoredPart, UploadedPart } from '../protocol/answers.ts';
@@ -22,6 +21,7 @@ import { formatAttachment } from '../http/content-disposition.ts';
 import { KEY_ROOT } from './object-key.ts';
 import type { ObjectStore, SigningOptions, StoredObject, UnfinishedUpload } from './object-store.ts';
 import { createS3Client, type S3ClientOptions, stripUserInfo, withDeadline } from './s3-client.ts';
+import { S3PartSigner } from './s3-part-signer.ts';
 import { fromS3Error, readErrorName, readStatus } from './s3-errors.ts';
 
 export interface S3StoreOptions extends Omit<S3ClientOptions, 'endpoint'> {
@@ -52,6 +52,7 @@ export class S3Store implements ObjectStore {
   /** These only sign: they never connect. */
   readonly #nodeSigner: S3Client;
   readonly #appSigner: S3Client;
+  readonly #partSigner: S3PartSigner;
 
   constructor(options: S3StoreOptions) {
     this.#options = options;
@@ -60,6 +61,7 @@ export class S3Store implements ObjectStore {
     this.#client = createS3Client(options, endpoint);
     this.#nodeSigner = createS3Client(options, nodeEndpoint);
     this.#appSigner = createS3Client(options, appEndpoint);
+    this.#partSigner = new S3PartSigner(this.#nodeSigner);
   }
 
   async open(): Promise<void> {
@@ -87,8 +89,8 @@ export class S3Store implements ObjectStore {
   }
 
   async signPart(key: string, uploadId: string, partNumber: number, options: SigningOptions): Promise<SignedRequest> {
-    const command = new UploadPartCommand({ ...this.#address(key), UploadId: uploadId, PartNumber: partNumber });
-    const url = await this.#run(() => getSignedUrl(this.#nodeSigner, command, { expiresIn: readExpiry(options) }));
+    const part = { ...this.#address(key), UploadId: uploadId, PartNumber: partNumber };
+    const url = await this.#run(() => this.#partSigner.sign(part, readExpiry(options)));
     return { method: 'PUT', url, headers: {} };
   }
 

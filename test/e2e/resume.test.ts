@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { createHash, randomBytes } from 'node:crypto';
-import { watch } from 'node:fs';
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
 import { FaultyLine } from '../support/faulty-line.ts';
+import { grown } from '../support/grown.ts';
 import { runRelay, startConnectorProcess, startRelay, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 import { SlowLine } from '../support/slow-line.ts';
@@ -136,19 +136,6 @@ test('a stream of a dataset that changed meanwhile fails, and leaves nothing', a
   expect([code, stderr]).toEqual([7, expect.stringMatching(/is no longer/)]);
   await expect(readFile(target)).rejects.toMatchObject({ code: 'ENOENT' });
 });
-
-/** Resolves when a file has that many bytes. */
-async function grown(directory: string, name: string, bytes: number): Promise<void> {
-  const size = async (): Promise<number> => (await stat(join(directory, name)).catch(() => ({ size: 0 }))).size;
-  // Watched from before the first look, so that no change falls between the two.
-  using stack = new DisposableStack();
-  const changes = stack.adopt(watch(directory), (watcher) => watcher.close());
-  for (;;) {
-    const changed = once(changes, 'change');
-    if ((await size()) >= bytes) return;
-    await changed;
-  }
-}
 
 test.each(['SIGKILL', 'SIGINT'] as const)(
   'an app that got %s goes on with its file when it is run again',

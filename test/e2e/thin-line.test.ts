@@ -91,3 +91,33 @@ test('curl --compressed gets what the file is, and says so on the line', async (
   ).toBe(digest);
   expect(came).toBeLessThan(CSV.length / 2);
 });
+
+test('relay app request-offload: a text goes to the store coded over the line of its node, and is there what it was', async () => {
+  const data = await makeTempDir();
+  await using stack = new AsyncDisposableStack();
+  stack.use(data);
+  await writeFile(join(data.path, 'a.csv'), CSV);
+  const router = stack.use(await startRouterProcess());
+  const nodeLine = stack.use(await FaultyLine.to(Number(new URL(router.url).port)));
+  nodeLine.bytesPerSecond = BYTES_PER_SECOND;
+  stack.use(await startConnectorProcess(nodeLine.url, MAC, data.path));
+  const file = join(work, 'offloaded.csv');
+  const { code, stderr } = await runRelay([
+    'app',
+    'request-offload',
+    MAC,
+    'a.csv',
+    '--router',
+    router.url,
+    '-o',
+    file,
+    '--verify',
+  ]);
+  expect([code, stderr]).toEqual([0, '']);
+  expect(
+    createHash('sha256')
+      .update(await readFile(file))
+      .digest('hex'),
+  ).toBe(digest);
+  expect(nodeLine.passed('data', 'up')).toBeLessThan(1.2 * zstdCompressSync(CSV).length + 20_000);
+});

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 /**
  * A recorded dialogue of one connector with a router: one step a line, in order. Strings that differ from run to run are
  * `{names}`: bound where the router says them first, and put in where the connector says them again; `{*}` is anything.
@@ -24,20 +26,26 @@ export interface Message {
   readonly body?: Body;
 }
 
-/** A body as JSON, as text, or, where it is that many zeros, by its length. */
-type Body = { readonly json: unknown } | { readonly text: string } | { readonly zeros: number };
+/** A body as JSON, as text, in base64 where it is none, or, where it is that many zeros, by its length. */
+type Body =
+  | { readonly json: unknown }
+  | { readonly text: string }
+  | { readonly base64: string }
+  | { readonly zeros: number };
 
 /** A body as a dialogue writes it down. */
 export function describeBody(bytes: Buffer, isJson: boolean): { body?: Body } {
   if (bytes.length === 0) return {};
   if (isJson) return { body: { json: JSON.parse(bytes.toString()) as unknown } };
-  return { body: bytes.every((byte) => byte === 0) ? { zeros: bytes.length } : { text: bytes.toString() } };
+  if (bytes.every((byte) => byte === 0)) return { body: { zeros: bytes.length } };
+  return { body: isUtf8(bytes) ? { text: bytes.toString() } : { base64: bytes.toString('base64') } };
 }
 
 /** The bytes of a body. */
 export function toBytes(body: Body | undefined, names: Names): Buffer {
   if (body === undefined) return Buffer.alloc(0);
   if ('zeros' in body) return Buffer.alloc(body.zeros);
+  if ('base64' in body) return Buffer.from(body.base64, 'base64');
   return Buffer.from('text' in body ? body.text : JSON.stringify(names.fill(body.json)));
 }
 

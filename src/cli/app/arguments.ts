@@ -23,6 +23,7 @@ export const TRANSFER_OPTIONS = [
   ...COMMON_OPTIONS,
   'output',
   'verify',
+  'on-change',
   'stall-timeout',
   'progress',
 ] as const satisfies OptionName[];

@@ -60,7 +60,9 @@ async function findWords(error: RelayError, context: ErrorContext): Promise<stri
       return advise('Make room in the store (--store-max of the router), or use request-stream, which needs none.');
     case 'dataset_changed':
       return advise(
-        'Ask again once nobody writes to it; better still, have it written elsewhere and renamed when complete.',
+        context.partial === undefined
+          ? 'Ask again once nobody writes to it; better still, have it written elsewhere and renamed when complete. Of one that only grows, --on-change prefix gets what is there.'
+          : `--no-resume starts over with the dataset as it is now; of what it was, ${context.partial}.`,
       );
     case 'dataset_unreadable':
       return advise(

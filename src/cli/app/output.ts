@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { checkTarget, outputError, type Receipt, type ResumeOptions, saveTo, writeOut } from '../../files.ts';
-import type { Content, Known } from '../../index.ts';
+import { type Content, type Known, RelayError } from '../../index.ts';
 import type { Io } from '../io.ts';
 import { formatBytes, formatDuration } from './format.ts';
 import { createProgress, type Progress, wantsProgress } from './progress.ts';
@@ -13,6 +13,9 @@ export class Output {
   readonly #path: string | undefined;
   readonly #startedAt = Date.now();
   #isBegun = false;
+  #hasBytes = false;
+  /** The dataset changed when some of it had arrived. */
+  #isSpoilt = false;
   /** What is written cannot be taken back: standard output, a pipe, a device. */
   #isDirect: boolean;
 
@@ -24,9 +27,12 @@ export class Output {
     this.progress = createProgress(io.stderr, this.showsProgress);
   }
 
-  /** Whether nothing has left the process that cannot be taken back. */
-  get isUntouched(): boolean {
-    return !this.#isBegun;
+  /**
+   * Whether asking for the content again is right: nothing has left the process that cannot be taken back, and no file would
+   * be begun anew that was told to be gone on with.
+   */
+  get mayTryAgain(): boolean {
+    return !this.#isBegun && !this.#isSpoilt;
   }
 
   /** Checks that the file can be written, before anything is asked of anybody. @throws {RelayError} output_failed when it cannot. */
@@ -51,8 +57,9 @@ export class Output {
     const session = this.#session;
     const { signal, config } = session;
     let skipped = 0;
+    let content: Content | undefined;
     const begin = async (known?: Known): Promise<Content> => {
-      const content = await open(known);
+      content = await open(known);
       session.endWaiting();
       skipped = content.offset ?? 0;
       this.progress.begin('receiving', content.size, skipped);
@@ -63,6 +70,7 @@ export class Output {
       requireDigest: config.verify,
       ownsBytes: true,
       onBytes: (received: number) => {
+        this.#hasBytes = true;
         this.#isBegun ||= this.#isDirect;
         this.progress.update(received);
       },
@@ -74,7 +82,12 @@ export class Output {
         : saveTo(this.#path, begin, { ...options, resume: from === undefined ? undefined : this.#resume(from) }));
       this.progress.end();
       this.#conclude(receipt, skipped);
+      noteGrowth(session, receipt.size, await content?.currentSize?.());
       return receipt;
+    } catch (error) {
+      // All of it again is what --no-resume asks for.
+      this.#isSpoilt ||= this.#hasBytes && config.resume && isChanged(error);
+      throw error;
     } finally {
       this.progress.end();
     }
@@ -103,6 +116,14 @@ export class Output {
       `${this.#path}: ${formatBytes(size)} in ${formatDuration(ms)} (${rate}/s)${verified ? ', SHA-256 verified' : ''}`,
     );
   }
+}
+
+const isChanged = (error: unknown): boolean => error instanceof RelayError && error.code === 'dataset_changed';
+
+/** Says that a dataset has grown since what was fetched of it was opened. */
+export function noteGrowth({ note }: Session, size: number, currentSize: number | undefined): void {
+  if (currentSize === undefined || currentSize <= size) return;
+  note(`the dataset has grown to ${formatBytes(currentSize)} meanwhile; these are its first ${formatBytes(size)}`);
 }
 
 /** Prints text on standard output, no faster than it is read. @throws {OutputClosed} when nobody reads it any more. */

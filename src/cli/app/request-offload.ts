@@ -1,8 +1,15 @@
-import { downloadOffloaded, type OffloadAnswer, RelayError, type RequestStatus } from '../../index.ts';
+import {
+  type Content,
+  downloadOffloaded,
+  type Known,
+  type OffloadAnswer,
+  RelayError,
+  type RequestStatus,
+} from '../../index.ts';
 import { addOptions } from '../flags.ts';
 import type { CommandContext } from '../io.ts';
 import { type AppCommand, addDatasetArguments, RESUMABLE_OPTIONS } from './arguments.ts';
-import { Output, print } from './output.ts';
+import { noteGrowth, Output, print } from './output.ts';
 import { runSession, type Session } from './session.ts';
 
 /** `relay app request-offload`: pattern C, by way of an object store. */
@@ -34,20 +41,16 @@ async function requestOffload(session: Session, mac: string, dataset: string): P
   let isSpoilt = false;
   const answer = await session.retrying(
     async () => {
-      const offloaded = await ask(session, output, mac, dataset, isSpoilt);
-      if (config.verify && offloaded.digest === undefined) {
-        throw new RelayError('unverified', 'the node gave no digest to verify the content by');
-      }
-      if (!isAnswerAll) {
-        await download(session, output, mac, dataset, offloaded).catch((error: unknown) => {
-          isSpoilt ||= error instanceof RelayError && error.code === 'content_mismatch';
-          throw error;
-        });
-      }
-      return offloaded;
+      const wish = { fresh: isSpoilt };
+      if (isAnswerAll) return ask(session, output, mac, dataset, wish);
+      return download(session, output, mac, dataset, wish).catch((error: unknown) => {
+        isSpoilt ||= error instanceof RelayError && error.code === 'content_mismatch';
+        throw error;
+      });
     },
-    () => output.isUntouched,
+    () => output.mayTryAgain,
   );
+  if (isAnswerAll && answer.size !== undefined) noteGrowth(session, answer.size, answer.current_size);
   if (config.url) await print(io, `${answer.download_url}\n`, signal);
   if (config.json) {
     await print(
@@ -58,13 +61,21 @@ async function requestOffload(session: Session, mac: string, dataset: string): P
   }
 }
 
+/** Which object is asked for. */
+interface OffloadWish {
+  /** An earlier upload does not count. */
+  readonly fresh: boolean;
+  /** The entity tag that the dataset must have. */
+  readonly ifMatch?: string | undefined;
+}
+
 /** Asks for the upload and waits for its end. */
 async function ask(
   session: Session,
   output: Output,
   mac: string,
   dataset: string,
-  fresh: boolean,
+  wish: OffloadWish,
 ): Promise<OffloadAnswer> {
   const { client, config, signal } = session;
   let isShown = false;
@@ -77,12 +88,17 @@ async function ask(
   try {
     // Who only wants a URL has nothing to verify.
     const wantDigest = !config.url || config.verify;
-    return await client.requestOffload(mac, dataset, {
+    const answer = await client.requestOffload(mac, dataset, {
       signal,
-      fresh,
+      ...wish,
+      onChange: config.onChange,
       wantDigest,
       ...(output.showsProgress && { onProgress }),
     });
+    if (config.verify && answer.digest === undefined) {
+      throw new RelayError('unverified', 'the node gave no digest to verify the content by');
+    }
+    return answer;
   } finally {
     output.progress.end();
   }
@@ -93,18 +109,33 @@ async function download(
   output: Output,
   mac: string,
   dataset: string,
-  answer: OffloadAnswer,
-): Promise<void> {
+  wish: OffloadWish,
+): Promise<OffloadAnswer> {
   const { client, config, fetch, signal } = session;
-  const renew = async (inner: AbortSignal | undefined): Promise<string> => {
-    const fresh = await client.requestOffload(mac, dataset, { signal: inner ?? signal, wantDigest: false });
+  const { onChange } = config;
+  // Of one that grows, the same beginning again, which is there already.
+  const hold = (etag: string | undefined) => (onChange === 'prefix' ? { ifMatch: etag } : {});
+  const renew = async (answer: OffloadAnswer, inner: AbortSignal | undefined): Promise<string> => {
+    const options = { signal: inner ?? signal, wantDigest: false, onChange, ...hold(answer.etag) };
+    const fresh = await client.requestOffload(mac, dataset, options);
     if (fresh.etag !== answer.etag || fresh.size !== answer.size) {
       throw new RelayError('dataset_changed', 'the dataset changed between two URLs for it');
     }
     return fresh.download_url;
   };
-  await output.deliver(
-    async (known) => downloadOffloaded(answer, { fetch, signal, renew, known, stallTimeoutMs: config.stallTimeoutMs }),
-    client.datasetUrl(mac, dataset),
-  );
+  let answer: OffloadAnswer | undefined;
+  const open = async (known: Known | undefined): Promise<Content> => {
+    const offloaded = await ask(session, output, mac, dataset, { ...wish, ...hold(known?.etag) });
+    answer = offloaded;
+    return downloadOffloaded(offloaded, {
+      fetch,
+      signal,
+      renew: (inner) => renew(offloaded, inner),
+      known,
+      stallTimeoutMs: config.stallTimeoutMs,
+    });
+  };
+  await output.deliver(open, client.datasetUrl(mac, dataset));
+  if (answer === undefined) throw new RelayError('internal', 'what was delivered was never asked for');
+  return answer;
 }

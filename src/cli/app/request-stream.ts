@@ -36,9 +36,9 @@ async function requestStream(session: Session, mac: string, dataset: string): Pr
   await session.retrying(
     () =>
       output.deliver(
-        (known) => client.requestStream(mac, dataset, { signal, known, onInterruption }),
+        (known) => client.requestStream(mac, dataset, { signal, known, onInterruption, onChange: config.onChange }),
         client.datasetUrl(mac, dataset),
       ),
-    () => output.isUntouched,
+    () => output.mayTryAgain,
   );
 }

@@ -5,7 +5,7 @@ import type { Content, SyncAnswer } from '../../index.ts';
 import { addOptions } from '../flags.ts';
 import type { CommandContext } from '../io.ts';
 import { type AppCommand, addDatasetArguments, TRANSFER_OPTIONS } from './arguments.ts';
-import { Output, print } from './output.ts';
+import { noteGrowth, Output, print } from './output.ts';
 import { runSession, type Session } from './session.ts';
 
 /** `relay app request-sync`: pattern A, one complete answer. */
@@ -31,8 +31,8 @@ async function requestSync(session: Session, mac: string, dataset: string): Prom
   const output = new Output(session);
   await output.prepare();
   await session.retrying(
-    () => output.deliver(() => client.requestSyncBytes(mac, dataset, { signal })),
-    () => output.isUntouched,
+    () => output.deliver(() => client.requestSyncBytes(mac, dataset, { signal, onChange: config.onChange })),
+    () => output.mayTryAgain,
   );
 }
 
@@ -40,10 +40,11 @@ async function requestSync(session: Session, mac: string, dataset: string): Prom
 async function printAnswer(session: Session, mac: string, dataset: string): Promise<void> {
   const { client, config, signal, io } = session;
   const answer = await session.retrying(async () => {
-    const received = await client.requestSync(mac, dataset, { signal });
+    const received = await client.requestSync(mac, dataset, { signal, onChange: config.onChange });
     return (await isVerified(received, config.verify)) ? received : { ...received, unverified: true };
   });
   if ('unverified' in answer) session.note('unverified: the node gave no digest, so only the size was checked');
+  noteGrowth(session, answer.size, answer.current_size);
   const text = `${JSON.stringify(answer)}\n`;
   if (config.output === undefined || config.output === '-') return print(io, text, signal);
   await saveTo(config.output, toContent(text), { signal });

@@ -59,6 +59,16 @@ export const APP_OPTIONS = {
     placeholder: 'TIME',
     summary: 'How long a transfer may stand still before it is taken up again; longer than a router waits for a node',
   },
+  'on-change': {
+    roles: ['app'],
+    kind: 'enum',
+    values: ['fail', 'prefix'],
+    group: 'Transfer',
+    default: 'fail',
+    placeholder: 'WHAT',
+    summary:
+      'When the dataset changes meanwhile: fail, or, where it only grows, get what was there at the start (prefix)',
+  },
   resume: {
     roles: ['app'],
     kind: 'boolean',

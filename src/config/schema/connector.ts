@@ -1,6 +1,6 @@
 import type { OptionDescriptor } from '../descriptor.ts';
 
-/** Options of the connector, and of the app where it reaches the router in the same way. */
+/** Options of the connector, and of the others where they have the same. */
 export const CONNECTOR_OPTIONS = {
   router: {
     roles: ['connector', 'app'],
@@ -140,14 +140,15 @@ export const CONNECTOR_OPTIONS = {
     summary: 'Connections for one dataset at most, where the router is far away; 1 turns that off',
   },
   'max-rate': {
-    roles: ['connector'],
+    roles: ['router', 'connector'],
     kind: 'bytes',
     group: 'Limits',
     canBeOff: true,
     defaultText: 'off',
     min: 1024,
     placeholder: 'SIZE',
-    summary: 'Most bytes a second that it sends of datasets, all requests together, so that the line stays usable',
+    summary:
+      'Most bytes a second of datasets: of a router to each client, of a connector in all, so that lines stay usable',
   },
   'max-queued': {
     roles: ['connector'],

@@ -116,6 +116,15 @@ export class CodingPlan {
     return { encoding: undefined, maxBytes: TRIALS_BYTES.find((bytes) => bytes > least * TELLING_MS) ?? Infinity };
   }
 
+  /** How one that cannot be divided is to go: where nobody knows the line, it is coded, and tells how fast that is. */
+  get whole(): Encoding | undefined {
+    const { lineRate, clock, mayCode } = this.#options;
+    if (!mayCode()) return undefined;
+    const now = clock.now();
+    const rate = lineRate.known(now) ?? lineRate.atLeast(now);
+    return rate === 0 || isWorthCoding(this.#sample, rate) ? this.#encode(lineRate.known(now)) : undefined;
+  }
+
   /** How each of several bodies that go side by side is to go: over a line whose length, not its rate, is its limit. */
   get besides(): Encoding | undefined {
     const { lineRate, clock, mayCode } = this.#options;

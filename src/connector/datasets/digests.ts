@@ -6,18 +6,18 @@ import { readDataset } from './read.ts';
 /** How many digests are kept at least. */
 const REMEMBERED_DIGESTS = 1024;
 
-/** The digests of datasets, the most recent ones kept for as long as their entity tag holds. */
+/** The digests of datasets, the most recent ones kept for as long as nobody writes to the file. */
 export class Digests {
   readonly #known = new RecentMap<string, string>(REMEMBERED_DIGESTS);
 
   /** The digest where it is known, without reading. */
-  find({ facts }: OpenDataset): string | undefined {
-    return this.#known.get(toKey(facts.name, facts.etag));
+  find({ contentKey }: OpenDataset): string | undefined {
+    return this.#known.get(contentKey);
   }
 
   /** Keeps a digest that was computed on the way. */
-  remember({ facts }: OpenDataset, digest: string): void {
-    this.#known.set(toKey(facts.name, facts.etag), digest);
+  remember({ contentKey }: OpenDataset, digest: string): void {
+    this.#known.set(contentKey, digest);
   }
 
   /** The digest of the whole, read from disk where it is not known; `onBytes` hears of each piece. @throws {RelayError} dataset_changed, see {@link readDataset}. */
@@ -39,5 +39,3 @@ export class Digests {
     return digest;
   }
 }
-
-const toKey = (name: string, etag: string): string => `${etag}${name}`;

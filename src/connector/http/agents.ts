@@ -3,9 +3,9 @@ import https from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { ConnectionOptions } from 'node:tls';
 import type { ChooseProxy } from '../../http/proxy/choose-proxy.ts';
+import type { Pace } from '../../http/pace.ts';
 import { createTunnel, type Opened, proxyHeaders, startProxyRequest } from '../../http/proxy/tunnel.ts';
 import type { Trust } from '../../http/trust.ts';
-import type { Pace } from './pace.ts';
 
 /** How a connection is come by: `pooled` keeps it for the next request, `fresh` opens one for each. */
 type Pooling = 'pooled' | 'fresh';

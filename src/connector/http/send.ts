@@ -1,10 +1,10 @@
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { readBody } from '../../http/body.ts';
+import type { Flow } from '../../http/pace.ts';
 import { toProxyRefusal } from '../../http/proxy/proxy-error.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { MAX_CONTROL_BODY_BYTES } from '../../protocol/limits.ts';
 import type { Agents } from './agents.ts';
-import type { Pace } from './pace.ts';
 import { onceConnected } from './once-connected.ts';
 import { watchProgress } from './watch-progress.ts';
 
@@ -64,7 +64,8 @@ class Exchange {
   readonly #request: ClientRequest;
   readonly #sending: Sending;
   readonly #proxy: URL | undefined;
-  readonly #pace: Pace | undefined;
+  /** Among all that is sent at the pace that was set, if any. */
+  readonly #flow: Flow | undefined;
   readonly #response: Promise<IncomingMessage>;
   #answer: IncomingMessage | undefined;
   #broken: Error | undefined;
@@ -75,7 +76,7 @@ class Exchange {
     const { url, method, headers } = sending;
     this.#sending = sending;
     this.#proxy = agents.chooseProxy(url);
-    this.#pace = agents.pace;
+    this.#flow = agents.pace?.open();
     this.#request = agents.request(url, { method, headers }, pooled ? 'pooled' : 'fresh');
     const { onConnected } = sending;
     if (onConnected !== undefined) this.#request.once('socket', (socket) => onceConnected(socket, onConnected));
@@ -152,14 +153,14 @@ class Exchange {
   }
 
   async #writeAtPace(piece: Buffer): Promise<void> {
-    const pace = this.#pace;
-    if (pace === undefined) return this.#write(piece);
-    for (let start = 0; start < piece.length; start += pace.pieceBytes) {
-      const part = piece.subarray(start, start + pace.pieceBytes);
+    const flow = this.#flow;
+    if (flow === undefined) return this.#write(piece);
+    for (let start = 0; start < piece.length; start += flow.pieceBytes) {
+      const part = piece.subarray(start, start + flow.pieceBytes);
       // Whatever ends the request ends the wait as well.
       await new Promise<void>((resolve, reject) => {
         this.#interrupt = reject;
-        pace.take(part.length, this.#sending.signal).then(resolve, reject);
+        flow.take(part.length, this.#sending.signal).then(resolve, reject);
       });
       await this.#write(part);
     }

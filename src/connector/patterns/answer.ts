@@ -24,5 +24,5 @@ export function answerCommand(command: RequestCommand, context: RequestContext):
 export function describeCommand(command: RequestCommand): Record<string, unknown> {
   if (command.command === 'list') return { command: command.command, cursor: command.cursor };
   const { offset, length } = command as { offset?: number; length?: number };
-  return { command: command.command, dataset: command.dataset_name, offset, length };
+  return { command: command.command, dataset: command.dataset_name, offset, length, on_change: command.on_change };
 }

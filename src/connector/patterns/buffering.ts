@@ -1,22 +1,20 @@
 import { RelayError } from '../../protocol/errors.ts';
-import { openDataset } from '../datasets/open.ts';
 import { readDataset } from '../datasets/read.ts';
 import { sendChunks } from './chunks.ts';
 import { dataHeaders } from './data-headers.ts';
 import type { Handler } from './handler.ts';
 import { isInline, readWhole, sendInline } from './inline.ts';
 import { mayGetThrough } from './patience.ts';
-import { select } from './selection.ts';
+import { describeGrowth, openWanted, select } from './selection.ts';
 
 /**
  * Pattern A: the whole dataset in one `POST /datasets/result`, streamed from disk; in chunks and `complete` where something
- * on the way does not let that through, or breaks it off.
+ * on the way does not let that through, or breaks it off, or where it may grow meanwhile.
  */
 export const answerBuffering: Handler<'get_dataset'> = async (command, context) => {
   const { router, dataDir, digests, passages, codings, signal } = context;
-  await using dataset = await openDataset(dataDir, command.dataset_name);
+  await using dataset = await openWanted(dataDir, command);
   const { facts } = dataset;
-  dataset.match(command.if_match);
   const { start, end } = select(facts, command);
   const { max_size: limit } = command;
   if (limit !== undefined && end - start > limit) {
@@ -34,21 +32,28 @@ export const answerBuffering: Handler<'get_dataset'> = async (command, context) 
   const url = router.url('datasets/result');
   const length = end - start;
   const { encoding, maxBytes = Infinity } = plan?.next() ?? {};
-  const isShort = length <= Math.min(maxBytes, passages.limit(url));
+  // How far it has grown is known after its bytes, which only `complete` comes after.
+  const isOnePost = dataset.currentSize === undefined && length <= Math.min(maxBytes, passages.limit(url));
   const post = {
     requestId,
-    headers: dataHeaders(facts, start, digest),
+    headers: dataHeaders(dataset, start, digest),
     length,
     encoding,
     body: (write: (piece: Buffer) => Promise<void>) => readDataset(dataset, { start, end, signal, write }),
     beforeCut: context.reportFailure,
   };
-  const outcome = isShort ? await router.postData('datasets/result', post, signal).catch(passOver) : undefined;
+  const outcome = isOnePost ? await router.postData('datasets/result', post, signal).catch(passOver) : undefined;
   if (outcome?.kind !== 'taken') {
     if (outcome?.kind === 'unmeasured') passages.refuseUnmeasured(url);
     if (outcome?.kind === 'blocked') passages.narrow(url, length, outcome.obstacle);
-    await sendChunks({ dataset, requestId, start, end, plan, isBegun: isShort }, context);
-    const complete = { request_id: requestId, total_size: facts.size, ...(digest !== undefined && { digest }) };
+    await sendChunks({ dataset, requestId, start, end, plan, isBegun: isOnePost }, context);
+    await dataset.verify();
+    const complete = {
+      request_id: requestId,
+      total_size: facts.size,
+      ...describeGrowth(dataset),
+      ...(digest !== undefined && { digest }),
+    };
     await router.postComplete(complete, signal);
   }
   return { bytes: length };

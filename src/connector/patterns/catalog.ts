@@ -1,19 +1,19 @@
 import type { DatasetInfo } from '../../protocol/answers.ts';
 import { toDatasetInfo } from '../datasets/facts.ts';
 import { listDatasets } from '../datasets/list.ts';
-import { openDataset } from '../datasets/open.ts';
 import { Progress } from './progress.ts';
 import type { Handler } from './handler.ts';
+import { describeGrowth, openWanted } from './selection.ts';
 
 /** A page is cut here, in bytes of JSON, so that it stays a control message also where names are long. */
 const MAX_PAGE_BYTES = 768 * 1024;
 
 /** What is known of a dataset without reading it. */
 export const answerStat: Handler<'stat'> = async (command, { dataDir, digests, router, signal }) => {
-  await using dataset = await openDataset(dataDir, command.dataset_name);
+  await using dataset = await openWanted(dataDir, command);
   const { request_id, inline_max } = command;
   const digest = command.want_digest === true ? digests.find(dataset) : undefined;
-  const info = { ...toDatasetInfo(dataset.facts), ...(digest !== undefined && { digest }) };
+  const info = { ...toDatasetInfo(dataset.facts), ...describeGrowth(dataset), ...(digest !== undefined && { digest }) };
   await router.sendResult({ request_id, dataset: info }, inline_max, signal);
   return { bytes: 0 };
 };
@@ -40,8 +40,7 @@ export const answerList: Handler<'list'> = async (command, { dataDir, router, si
 /** The digest of a whole dataset, read for it unless it is known. */
 export const answerDigest: Handler<'digest'> = async (command, context) => {
   const { dataDir, digests, router } = context;
-  await using dataset = await openDataset(dataDir, command.dataset_name);
-  dataset.match(command.if_match);
+  await using dataset = await openWanted(dataDir, command);
   const { size, etag } = dataset.facts;
   const stop = new AbortController();
   const signal = AbortSignal.any([context.signal, stop.signal]);
@@ -50,7 +49,8 @@ export const answerDigest: Handler<'digest'> = async (command, context) => {
   try {
     const digest = await digests.compute(dataset, signal, (count) => progress.add(count));
     progress.stop();
-    await router.sendResult({ request_id: command.request_id, digest, size, etag }, command.inline_max, signal);
+    const result = { request_id: command.request_id, digest, size, ...describeGrowth(dataset), etag };
+    await router.sendResult(result, command.inline_max, signal);
   } finally {
     progress.stop();
   }

@@ -13,6 +13,9 @@ import { Progress } from './progress.ts';
 /** How often in a row the router may not take in a chunk that it was sent. */
 const MAX_VAIN = 5;
 
+/** An answer that took longer, in ms, was held back for want of room: the app does not read. */
+const HELD_BACK_MS = 10_000;
+
 /** What is sent of a dataset, and as the answer to what. */
 export interface ChunksOptions {
   readonly dataset: OpenDataset;
@@ -51,6 +54,7 @@ export async function sendChunks(options: ChunksOptions, outer: RequestContext):
       if (end - start > limit) progress ??= new Progress(requestId, dataset.facts.size, context, stop);
       const { encoding, maxBytes = Infinity } = options.plan?.next() ?? {};
       const chunkEnd = isAsking ? position : Math.min(end, position + limit, position + maxBytes);
+      const sentAt = clock.now();
       const outcome = await postChunk(options, { start: position, end: chunkEnd, encoding }, context).catch(
         async (error: unknown) => {
           await patience.wait(error, context.signal);
@@ -62,7 +66,7 @@ export async function sendChunks(options: ChunksOptions, outer: RequestContext):
         const next = outcome.receipt.next_offset ?? chunkEnd;
         if (next >= end) return;
         if (next > position) vain = 0;
-        else if (!isAsking && vain++ >= MAX_VAIN)
+        else if (!isAsking && clock.now() - sentAt < HELD_BACK_MS && vain++ >= MAX_VAIN)
           throw new RelayError('connector_failed', 'the router does not take in what it is sent');
         progress?.add(next - position);
         position = next;
@@ -102,7 +106,7 @@ export async function postChunk(
 ): Promise<DataOutcome> {
   const post = {
     requestId,
-    headers: dataHeaders(dataset.facts, start),
+    headers: dataHeaders(dataset, start),
     length: end - start,
     encoding,
     isAlone,

@@ -21,6 +21,9 @@ export interface Services {
   readonly passages: Passages;
   readonly codings: Codings;
   readonly lineRate: LineRate;
+  /** The same for the router's own store, to which the way is the same and whose disk may be slower. */
+  readonly storeCodings: Codings;
+  readonly storeRate: LineRate;
   readonly roundTrips: RoundTrips;
   /** Most chunks of one dataset that are sent side by side; 1 for none. */
   readonly maxParallel: number;

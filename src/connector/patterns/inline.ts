@@ -2,6 +2,7 @@ import { TELLING_BYTES } from '../../http/line-rate.ts';
 import type { DatasetFacts } from '../datasets/facts.ts';
 import type { OpenDataset } from '../datasets/open.ts';
 import type { RequestContext } from './handler.ts';
+import { describeGrowth } from './selection.ts';
 
 /** A part of a dataset that is to go over the link. */
 interface InlineOptions {
@@ -48,6 +49,7 @@ export function sendInline(
     request_id: requestId,
     offset: start,
     ...describe(dataset.facts),
+    ...describeGrowth(dataset),
     ...(digest !== undefined && { digest }),
   };
   return router.sendInline(head, bytes, inlineMax, signal);

@@ -1,13 +1,16 @@
+import type { Encoding } from '../../http/coder.ts';
 import { formatContentRange } from '../../http/range.ts';
 import type { UploadedPart } from '../../protocol/answers.ts';
 import type { CommandOf } from '../../protocol/commands.ts';
 import { RelayError } from '../../protocol/errors.ts';
-import { type OpenDataset, openDataset } from '../datasets/open.ts';
+import type { CodingPlan } from '../coding/codings.ts';
+import type { OpenDataset } from '../datasets/open.ts';
 import { readDataset } from '../datasets/read.ts';
 import { type PutOutcome, putObject } from '../store-client.ts';
 import type { Handler, RequestContext } from './handler.ts';
 import { PartUrls } from './part-urls.ts';
 import { Progress } from './progress.ts';
+import { describeGrowth, openWanted } from './selection.ts';
 
 /** Up to this size, in bytes, one PUT does it. */
 const SINGLE_PUT_BYTES = 16 * 1024 * 1024;
@@ -21,8 +24,7 @@ export const answerOffloading: Handler<'get_dataset_offload'> = async (command, 
   const { router, dataDir, digests } = outer;
   // A router that restarted asks anew for what its predecessor had begun.
   using turn = await outer.uploads.enter(command.upload.download_url, outer.signal);
-  await using dataset = await openDataset(dataDir, command.dataset_name);
-  dataset.match(command.if_match);
+  await using dataset = await openWanted(dataDir, command);
   // One part that fails ends the others, and the hashing.
   const stop = new AbortController();
   const context = { ...outer, signal: AbortSignal.any([outer.signal, turn.signal, stop.signal]) };
@@ -39,6 +41,7 @@ export const answerOffloading: Handler<'get_dataset_offload'> = async (command, 
       request_id: command.request_id,
       download_url: command.upload.download_url,
       size,
+      ...describeGrowth(dataset),
       etag,
       ...(digest !== undefined && { digest }),
       ...(parts !== undefined && { parts }),
@@ -62,19 +65,22 @@ async function upload(
   stop: AbortController,
 ): Promise<UploadedPart[] | undefined> {
   const { size } = dataset.facts;
+  const plan = await context.storeCodings.plan(dataset, { start: 0, end: size }, command.upload.accept_encoding);
   if (size <= Math.min(SINGLE_PUT_BYTES, context.passages.limit(new URL(command.upload.url)))) {
     const target = { find: () => Promise.resolve(command.upload), renew: undefined };
-    const outcome = await putPersistently(dataset, { start: 0, end: size }, context, progress, target);
+    const range = { start: 0, end: size, encoding: plan?.whole };
+    const outcome = await putPersistently(dataset, range, context, progress, target);
     if (outcome.kind === 'stored') return undefined;
     // Parts have URLs that can be renewed, and may go up in pieces.
     context.logger.debug({ reason: outcome.error.message }, 'the dataset goes to the store in parts instead');
   }
-  return uploadParts(dataset, command, context, progress, stop);
+  return uploadParts(dataset, command, plan, context, progress, stop);
 }
 
 async function uploadParts(
   dataset: OpenDataset,
   { request_id: requestId, if_match }: OffloadCommand,
+  plan: CodingPlan | undefined,
   context: RequestContext,
   progress: Progress,
   stop: AbortController,
@@ -91,18 +97,25 @@ async function uploadParts(
       const number = nextNumber++;
       const done = urls.done.get(number);
       if (done !== undefined) progress.add(Math.min(urls.partSize, size - (number - 1) * urls.partSize));
-      parts.push({ part_number: number, etag: done ?? (await putPart(dataset, number, urls, context, progress)) });
+      parts.push({
+        part_number: number,
+        etag: done ?? (await putPart(dataset, number, urls, plan, context, progress)),
+      });
     }
   };
   await joinAll(stop, Array.from({ length: Math.min(PARALLEL_PARTS, urls.count) }, work));
   return parts.toSorted((a, b) => a.part_number - b.part_number);
 }
 
-/** PUTs one part; in pieces, where the way to the store takes no longer bodies and the store puts them together. */
+/**
+ * PUTs one part; in pieces, where the store puts them together and the way to it takes no longer bodies, or is still to be
+ * measured.
+ */
 async function putPart(
   dataset: OpenDataset,
   number: number,
   urls: PartUrls,
+  plan: CodingPlan | undefined,
   context: RequestContext,
   progress: Progress,
 ): Promise<string> {
@@ -113,14 +126,15 @@ async function putPart(
   const url = new URL((await urls.find(number)).url);
   let limit = urls.takesRanges ? passages.limit(url) : Infinity;
   for (let position = start; ; ) {
-    const pieceEnd = Math.min(end, position + limit);
+    const { encoding, maxBytes = Infinity } = (urls.takesRanges ? plan?.next() : undefined) ?? {};
+    const pieceEnd = Math.min(end, position + limit, position + maxBytes);
     const isPiece = position > start || pieceEnd < end;
     const place = isPiece
       ? { 'Content-Range': formatContentRange({ offset: position - start, length: pieceEnd - position }, end - start) }
       : undefined;
     const outcome = await putPersistently(
       dataset,
-      { start: position, end: pieceEnd, place },
+      { start: position, end: pieceEnd, place, encoding },
       context,
       progress,
       target,
@@ -165,6 +179,8 @@ interface Range {
   readonly start: number;
   readonly end: number;
   readonly place?: Readonly<Record<string, string>> | undefined;
+  /** How it goes, where what is on the way lets coded bodies through. */
+  readonly encoding?: Encoding | undefined;
 }
 
 /**
@@ -174,19 +190,23 @@ interface Range {
 async function putPersistently(
   dataset: OpenDataset,
   range: Range,
-  { agents, clock, signal, logger }: RequestContext,
+  { agents, clock, signal, logger, passages, lineRate, storeRate }: RequestContext,
   progress: Progress,
   target: Target,
 ): Promise<Extract<PutOutcome, { kind: 'stored' | 'blocked' | 'expired' }>> {
   for (let attempt = 1; ; attempt++) {
     let sent = 0;
     const { url, headers } = await target.find();
+    const encoding = passages.takesUnmeasured(new URL(url)) ? range.encoding : undefined;
     const outcome: PutOutcome = await putObject(
       agents,
       {
         url,
         headers: { ...headers, ...range.place },
         length: range.end - range.start,
+        encoding,
+        line: lineRate,
+        onStored: (body) => storeRate.note(body, clock.now()),
         body: (write) => {
           progress.add(-sent);
           sent = 0;
@@ -205,6 +225,10 @@ async function putPersistently(
     );
     if (outcome.kind === 'stored') return outcome;
     progress.add(-sent);
+    if (outcome.kind === 'unmeasured') {
+      passages.refuseUnmeasured(new URL(url));
+      continue;
+    }
     if (outcome.kind === 'blocked' || (outcome.kind === 'expired' && target.renew === undefined)) return outcome;
     if (outcome.kind === 'refused' || attempt >= PUT_ATTEMPTS) throw outcome.error;
     logger.debug({ attempt, reason: outcome.error.message, offset: range.start }, 'a piece is sent to the store again');

@@ -1,5 +1,8 @@
 import { RelayError } from '../../protocol/errors.ts';
+import type { DatasetName } from '../../protocol/dataset-name.ts';
+import type { DataDir } from '../datasets/data-dir.ts';
 import type { DatasetFacts } from '../datasets/facts.ts';
+import { type OpenDataset, openDataset } from '../datasets/open.ts';
 
 /** The part of a dataset that is sent: first byte, and the first after it. */
 export interface Selection {
@@ -7,6 +10,36 @@ export interface Selection {
   readonly end: number;
   readonly isWhole: boolean;
 }
+
+/** The dataset as a command wants it. */
+interface Wanted {
+  readonly dataset_name: DatasetName;
+  readonly if_match?: string | undefined;
+  readonly on_change?: 'prefix' | undefined;
+}
+
+/**
+ * Opens the dataset that a command is about, held to what it asks for.
+ * @throws {RelayError} precondition_failed when it is not the one that the command names; what {@link openDataset} throws.
+ */
+export async function openWanted(
+  dataDir: DataDir,
+  { dataset_name: name, if_match: etag, on_change: onChange }: Wanted,
+): Promise<OpenDataset> {
+  const dataset = await openDataset(dataDir, name);
+  try {
+    if (onChange === 'prefix') await dataset.holdToPrefix(etag);
+    dataset.match(etag);
+    return dataset;
+  } catch (error) {
+    await dataset[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** The member of an answer that says how far a dataset that may grow has grown; none for any other. */
+export const describeGrowth = ({ currentSize }: OpenDataset): { current_size?: number } =>
+  currentSize === undefined ? {} : { current_size: currentSize };
 
 /**
  * The part that a command asks for, cut at the end of the dataset. One that begins exactly at the end is empty: what is

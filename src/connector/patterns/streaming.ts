@@ -1,12 +1,11 @@
 import { createDigest, finishDigest } from '../../http/digest.ts';
-import { openDataset } from '../datasets/open.ts';
 import { type ChunksOptions, sendChunks } from './chunks.ts';
 import { dataHeaders } from './data-headers.ts';
 import type { Handler, RequestContext } from './handler.ts';
 import { isInline, readWhole, sendInline } from './inline.ts';
 import { isWorthParallel, sendInParallel } from './parallel.ts';
 import { mayGetThrough } from './patience.ts';
-import { select } from './selection.ts';
+import { describeGrowth, openWanted, select } from './selection.ts';
 
 /** Up to this size a dataset goes in one POST, in bytes. */
 const SMALL_BYTES = 64 * 1024;
@@ -17,8 +16,7 @@ const SMALL_BYTES = 64 * 1024;
  */
 export const answerStreaming: Handler<'get_dataset_stream'> = async (command, context) => {
   const { router, dataDir, digests, codings, signal } = context;
-  await using dataset = await openDataset(dataDir, command.dataset_name);
-  dataset.match(command.if_match);
+  await using dataset = await openWanted(dataDir, command);
   const { start, end, isWhole } = select(dataset.facts, command);
   const wantsDigest = command.want_digest === true && isWhole;
   const known = wantsDigest ? digests.find(dataset) : undefined;
@@ -40,9 +38,12 @@ export const answerStreaming: Handler<'get_dataset_stream'> = async (command, co
   } else {
     digest = (await sendHashing(options, wantsDigest && known === undefined, context)) ?? known;
   }
+  // The last bytes may have waited for their app since they were read.
+  await dataset.verify();
   const complete = {
     request_id: command.request_id,
     total_size: dataset.facts.size,
+    ...describeGrowth(dataset),
     ...(digest !== undefined && { digest }),
   };
   await router.postComplete(complete, signal);
@@ -67,7 +68,7 @@ async function sendAtOnce(
   if (plan === undefined && isInline(options) && (await sendInline(options, bytes, digest, context))) return true;
   const post = {
     requestId,
-    headers: dataHeaders(dataset.facts, start, digest),
+    headers: dataHeaders(dataset, start, digest),
     length: bytes.length,
     encoding: plan?.next().encoding,
     body: (send: (piece: Buffer) => Promise<void>) => (bytes.length > 0 ? send(bytes) : Promise.resolve()),

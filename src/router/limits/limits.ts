@@ -7,8 +7,10 @@ import type { Grant } from '../access/grant.ts';
 import { BufferBudget } from '../buffer-budget.ts';
 import { ConnectionLimits } from './connections.ts';
 import { LinkLimits } from './links.ts';
+import type { Pace } from '../../http/pace.ts';
+import { Rates } from './rates.ts';
 import { type RefusalReason, Refusals } from './refusals.ts';
-import { RequestLimits, type RequestSide, type Slot } from './requests.ts';
+import { type Client, RequestLimits, type RequestSide, type Slot } from './requests.ts';
 import type { LimitSettings } from './settings.ts';
 
 /** Header fields that a request may have (as many as Apache allows). */
@@ -39,6 +41,7 @@ export class Limits {
   readonly bodyPace: { readonly timeoutMs: number; readonly minBytesPerSecond: number };
   readonly #options: LimitsOptions;
   readonly #links: LinkLimits;
+  readonly #rates: Rates;
 
   constructor(options: LimitsOptions) {
     const { settings, isTrustedProxy, logger, countRefusal } = options;
@@ -47,6 +50,7 @@ export class Limits {
     this.requests = new RequestLimits(settings, this.refusals);
     this.connections = new ConnectionLimits(settings, this.refusals, isTrustedProxy);
     this.#links = new LinkLimits(this.refusals);
+    this.#rates = new Rates(settings.maxBytesPerSecond);
     this.bodies = new BufferBudget(settings.bodyTotalBytes, {
       exhausted: 'the router reads as many bodies as it has memory for; try again',
       onRefused: () => this.refusals.note('memory'),
@@ -68,13 +72,25 @@ export class Limits {
    */
   admit(side: RequestSide, request: IncomingMessage, response: ServerResponse, grant: Grant): Slot {
     const { tokenId } = grant;
-    const client = { tokenId, address: networkOf(this.#options.addressOf(request)) };
+    const client = this.#clientOf(request, tokenId);
     const slot = this.requests.admit(side, side === 'connector' && tokenId === undefined ? undefined : client);
     const letGo = slot.hold();
     // Whoever asked may have gone away while the token was looked at.
     if (response.destroyed || request.socket.destroyed) letGo();
     else response.once('close', letGo);
     return slot;
+  }
+
+  /**
+   * The pace at which whoever made a request is sent datasets; undefined for as fast as it goes.
+   * @param tokenId of the token that it was made with.
+   */
+  paceOf(request: IncomingMessage, tokenId: string | undefined): Pace | undefined {
+    return this.#rates.of(this.#clientOf(request, tokenId));
+  }
+
+  #clientOf(request: IncomingMessage, tokenId: string | undefined): Client {
+    return { tokenId, address: networkOf(this.#options.addressOf(request)) };
   }
 
   /** Takes an attempt to open a link. @throws {RelayError} too_many_requests when there were too many of late. */

@@ -15,6 +15,9 @@ export interface Client {
   readonly address: string;
 }
 
+/** What a client is counted by. */
+export const clientKey = ({ tokenId, address }: Client): string => tokenId ?? `at ${address}`;
+
 /** `app`: what is answered to apps. `connector`: what connectors send, which is what ends the others. */
 export type RequestSide = 'app' | 'connector';
 
@@ -69,7 +72,7 @@ export class RequestLimits {
    */
   admit(side: RequestSide, client: Client | undefined): Slot {
     const { maxRequests, maxRequestsPerClient } = this.#settings;
-    const key = client && `${side} ${client.tokenId ?? `at ${client.address}`}`;
+    const key = client && `${side} ${clientKey(client)}`;
     const own = key === undefined ? 0 : (this.#byClient.get(key) ?? 0);
     const facts = client && { remote: client.address, token_id: client.tokenId };
     if (own >= maxRequestsPerClient) {

@@ -6,6 +6,8 @@ export interface LimitSettings {
   readonly maxRequestsPerClient: number;
   /** Commands that wait for one connector or are answered by it. */
   readonly maxRequestsPerConnector: number;
+  /** Most bytes of datasets a second for one client, all of its transfers together; by default there is no limit. */
+  readonly maxBytesPerSecond?: number | undefined;
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
   /** The largest head of a request. */

@@ -14,6 +14,7 @@ const OF_BYTES: readonly RequestHeader[] = [
   'Relay-Request-Id',
   'Relay-Offset',
   'Relay-Total-Size',
+  'Relay-Current-Size',
   'Relay-Etag',
   'Last-Modified',
   'Repr-Digest',

@@ -19,6 +19,8 @@ const FACTS: readonly ResponseHeader[] = [
   'Repr-Digest',
   'Cache-Control',
   'Content-Disposition',
+  'Relay-On-Change',
+  'Relay-Current-Size',
 ];
 
 const NOT_MODIFIED: Answer = {
@@ -31,7 +33,7 @@ export const datasetOperations: Operations = {
   'GET /connectors/{mac}/datasets/{path...}': {
     id: 'getDataset',
     summary: 'A dataset as a resource of HTTP, with ranges and conditions',
-    query: ['via', 'download'],
+    query: ['via', 'download', 'on_change'],
     headers: [...CONDITIONS, 'Range', 'If-Range', 'Want-Unencoded-Digest', 'Prefer', 'Cache-Control'],
     answers: {
       200: {
@@ -57,7 +59,7 @@ export const datasetOperations: Operations = {
   'HEAD /connectors/{mac}/datasets/{path...}': {
     id: 'headDataset',
     summary: 'What is known of a dataset without reading it',
-    query: ['via', 'download'],
+    query: ['via', 'download', 'on_change'],
     headers: CONDITIONS,
     answers: { 200: { description: 'Its headers.', headers: FACTS }, 304: NOT_MODIFIED },
     errors: ASKING,

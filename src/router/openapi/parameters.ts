@@ -38,6 +38,10 @@ export const QUERY = {
     description: "Have it saved by a browser, under this name, or the dataset's own where it is empty.",
     schema: TEXT,
   },
+  on_change: {
+    description: '`prefix`: the dataset may grow meanwhile, and what was there at first is sent.',
+    schema: { enum: ['fail', 'prefix'], default: 'fail' },
+  },
   capabilities: { description: 'As `Relay-Capabilities`, where a client cannot set headers.', schema: TEXT },
 } satisfies Record<string, Described>;
 export type QueryParameter = keyof typeof QUERY;
@@ -65,6 +69,7 @@ export const REQUEST_HEADERS = {
   },
   'Relay-Offset': { description: 'Where in the dataset the body begins, in bytes.', schema: COUNT },
   'Relay-Total-Size': { description: 'Size of the whole dataset in bytes.', schema: COUNT },
+  'Relay-Current-Size': { description: 'Size at the last look, where it has grown.', schema: COUNT },
   'Relay-Etag': { description: 'Strong entity tag of the dataset.', schema: TEXT },
   'Last-Modified': { description: "Time of the dataset's last change.", schema: TEXT },
   'Repr-Digest': { description: 'SHA-256 of the whole dataset (RFC 9530).', schema: TEXT },
@@ -83,6 +88,8 @@ export type RequestHeader = keyof typeof REQUEST_HEADERS;
 export const RESPONSE_HEADERS = {
   'Relay-Request-Id': { description: 'Id of the request, which is also in the logs.', schema: TEXT },
   'Relay-Total-Size': { description: 'Size of the whole dataset in bytes, where it is known.', schema: COUNT },
+  'Relay-On-Change': { description: '`prefix`, where that was asked for.', schema: TEXT },
+  'Relay-Current-Size': { description: 'Size at the last look, where it may have grown.', schema: COUNT },
   'Relay-Link-Id': { description: 'Id of the link.', schema: TEXT },
   ETag: { description: 'Strong entity tag of the dataset, where it is known.', schema: TEXT },
   'Last-Modified': { description: "Time of the dataset's last change, where it is known.", schema: TEXT },

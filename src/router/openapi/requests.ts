@@ -11,6 +11,8 @@ const FACTS = [
   'Repr-Digest',
   'Unencoded-Digest',
   'Content-Encoding',
+  'Relay-On-Change',
+  'Relay-Current-Size',
 ] as const;
 
 const LATER: Answer = {

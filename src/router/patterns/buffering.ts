@@ -13,14 +13,17 @@ import {
   codedHeaders,
   DATASET_HEADERS,
   type DatasetFacts,
+  describeGrowth,
   explainFailure,
+  readEnd,
   readFacts,
   type Wanted,
 } from '../dataset-answer.ts';
 import { sendError, sendJson } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
-import { type Sink, Transfer, type TransferMeta } from '../transfer.ts';
+import { type Completion, type Sink, Transfer, type TransferMeta } from '../transfer.ts';
 import { acceptEncoding } from './accept-encoding.ts';
+import { holdToPrefix } from './on-change.ts';
 import { fitPart, selectPart } from './part.ts';
 import { isHttp10, ResponseBody } from './response-body.ts';
 
@@ -63,6 +66,7 @@ export function buffer(
       request_id: record.id,
       dataset_name: record.dataset,
       max_size: bufferMaxBytes,
+      ...holdToPrefix(hello, record.onChange),
       ...selectPart(part, transfer.resumption, ifMatch),
       ...acceptEncoding(hello),
       ...(wantDigest && part === undefined && hello.capabilities.has('digest') && { want_digest: true }),
@@ -95,18 +99,15 @@ export function buffer(
     record.succeed();
     // The memory is the app's until it has read its answer or gone away.
     response.once('close', () => sink.release());
-    const body = new ResponseBody(response, context.appLines.of(request));
+    const pace = context.limits.paceOf(request, record.tokenId);
+    const body = new ResponseBody(response, context.appLines.of(request), pace);
     const mayCode = part === undefined && !isHttp10(request);
-    const answer = { response, body, coding: mayCode ? options.coding : undefined };
+    const answer = { response, body, record, coding: mayCode ? options.coding : undefined };
     if (options.asBytes === true) {
       const { contentType, range } = sink;
-      sendBytes(
-        answer,
-        bytes,
-        answerHead(record.dataset, sink.known, { contentType, range, headers: options.headers }),
-      );
+      sendBytes(answer, bytes, answerHead(record, sink.known, { contentType, range, headers: options.headers }));
     } else if (prefersBytes(request.headers.accept)) {
-      sendBytes(answer, bytes, answerHead(record.dataset, sink.known, { contentType: undefined, range: undefined }));
+      sendBytes(answer, bytes, answerHead(record, sink.known, { contentType: undefined, range: undefined }));
     } else sendText(request, answer, bytes, sink.known);
   };
 }
@@ -169,11 +170,11 @@ class MemorySink implements Sink {
 
   async drained(): Promise<void> {}
 
-  end(digest: string | undefined): void {
+  end(completion: Completion): void {
     const bytes = this.#whole ?? Buffer.concat(this.#pieces, this.#length);
     this.#pieces = [];
     this.known.totalSize ??= bytes.length;
-    if (digest !== undefined) this.known.digest = digest;
+    Object.assign(this.known, readEnd(completion));
     this.onEnd(bytes);
   }
 
@@ -212,6 +213,7 @@ function prefersBytes(accept: string | undefined): boolean {
 interface Answer {
   readonly response: ServerResponse;
   readonly body: ResponseBody;
+  readonly record: RequestRecord;
   readonly coding: Coding | undefined;
 }
 
@@ -241,9 +243,9 @@ async function writeAll(
 
 function sendText(
   request: IncomingMessage,
-  { response, body, coding }: Answer,
+  { response, body, record, coding }: Answer,
   bytes: Buffer,
-  { etag, digest, lastModified }: DatasetFacts,
+  { etag, digest, lastModified, currentSize }: DatasetFacts,
 ): void {
   const encoding = isUtf8(bytes) ? 'utf8' : 'base64';
   const rest: Omit<SyncAnswer, 'status' | 'data'> = {
@@ -252,16 +254,18 @@ function sendText(
     ...(etag !== undefined && { etag }),
     ...(digest !== undefined && { digest }),
     ...(lastModified !== undefined && { last_modified: lastModified }),
+    ...describeGrowth(record.onChange, currentSize),
   };
   const codes = coding !== undefined && body.isWorthCoding(coding, bytes);
-  if (bytes.length <= ONE_PIECE_BYTES && !codes) {
+  const isShort = bytes.length <= ONE_PIECE_BYTES && !codes;
+  if (isShort && !body.isPaced) {
     sendJson(response, 200, { status: 'success', data: bytes.toString(encoding), ...rest }, SYNC_HEADERS);
     return;
   }
   const slices = (): Generator<string> => encodeSlices(bytes, encoding, JSON.stringify(rest).slice(1));
   const headers: Record<string, string | number> = { ...SYNC_HEADERS, 'Content-Type': 'application/json' };
   // HTTP/1.0 has no chunked coding, so the length is worth making the slices twice.
-  if (isHttp10(request)) headers['Content-Length'] = measure(slices());
+  if (isShort || isHttp10(request)) headers['Content-Length'] = measure(slices());
   if (codes) body.encode(coding);
   response.writeHead(200, codes ? codedHeaders(headers, coding) : headers);
   void writeAll(response, body, slices());

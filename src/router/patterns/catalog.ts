@@ -3,10 +3,12 @@ import type { Capability } from '../../protocol/capabilities.ts';
 import type { Command, CommandName } from '../../protocol/commands.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
+import type { OnChange } from '../../protocol/fields.ts';
 import type { Mac } from '../../protocol/mac.ts';
 import { createRequestId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
-import type { Link } from '../links/link.ts';
+import type { Hello, Link } from '../links/link.ts';
+import { holdToPrefix } from './on-change.ts';
 
 /** A digest reads the whole dataset, which takes what it takes; a connector that says `progress` is held to its silence. */
 const DIGEST_TIMEOUT_MS = 3_600_000;
@@ -65,14 +67,36 @@ function ask<T>(context: Context, question: Question<T>): Promise<T> {
   });
 }
 
-/** Size, entity tag and times of one dataset; with `wantDigest` its digest too, where the connector has it already. */
+/** Which state of a dataset is meant. */
+interface Version {
+  /** Default `fail`. */
+  readonly onChange?: OnChange | undefined;
+  /** The entity tag that the connector is to hold to. */
+  readonly ifMatch?: string | undefined;
+}
+
+const holdTo = (
+  hello: Hello,
+  { onChange = 'fail', ifMatch }: Version,
+): { on_change?: 'prefix'; if_match?: string } => ({
+  ...holdToPrefix(hello, onChange),
+  ...(ifMatch !== undefined && { if_match: ifMatch }),
+});
+
+/** How to look at a dataset. Connectors hold to a tag only together with `prefix`, others do not look at it. */
+export interface Look extends Version {
+  readonly id?: string;
+  /** Tell its digest too, where the connector has it already. */
+  readonly wantDigest?: boolean;
+}
+
+/** Size, entity tag and times of one dataset. */
 export function askStat(
   context: Context,
   mac: Mac,
   dataset: DatasetName,
   signal: AbortSignal,
-  id?: string,
-  wantDigest = false,
+  { id, wantDigest = false, ...version }: Look = {},
 ): Promise<DatasetInfo> {
   return ask(context, {
     mac,
@@ -82,6 +106,7 @@ export function askStat(
       command: 'stat',
       request_id,
       dataset_name: dataset,
+      ...holdTo(hello, version),
       ...(wantDigest && hello.capabilities.has('digest') && { want_digest: true }),
     }),
     read: (result) => result.dataset,
@@ -112,30 +137,29 @@ export function askDigest(
     id,
     mac,
     dataset,
-    ifMatch,
     signal,
     onProgress,
-  }: {
+    ...version
+  }: Version & {
     id: string;
     mac: Mac;
     dataset: DatasetName;
-    /** The entity tag that the connector is to hold to. */
-    ifMatch: string | undefined;
     signal: AbortSignal;
     onProgress: (bytesDone: number, totalSize: number | undefined) => void;
   },
-): Promise<{ size: number; etag: string | undefined; digest: string }> {
+): Promise<{ size: number; etag: string | undefined; digest: string; currentSize: number | undefined }> {
   return ask(context, {
     mac,
     id,
     needs: 'digest',
-    command: (request_id) => ({
+    command: (request_id, { hello }) => ({
       command: 'digest',
       request_id,
       dataset_name: dataset,
-      ...(ifMatch !== undefined && { if_match: ifMatch }),
+      ...holdTo(hello, version),
     }),
-    read: ({ size, etag, digest }) => (digest === undefined || size === undefined ? undefined : { size, etag, digest }),
+    read: ({ size, etag, digest, current_size: currentSize }) =>
+      digest === undefined || size === undefined ? undefined : { size, etag, digest, currentSize },
     beginTimeoutMs: ({ hello }) =>
       hello.capabilities.has('progress') ? context.options.firstByteTimeoutMs : DIGEST_TIMEOUT_MS,
     onProgress,

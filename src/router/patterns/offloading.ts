@@ -7,10 +7,11 @@ import type { ObjectIndex, ResumableUpload } from '../../store/object-index.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { Context } from '../context.ts';
 import type { Link } from '../links/link.ts';
-import { explainFailure, factsOf, type Wanted } from '../dataset-answer.ts';
+import { describeGrowth, explainFailure, factsOf, type Wanted } from '../dataset-answer.ts';
 import { sendJson } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { askStat } from './catalog.ts';
+import { holdToPrefix } from './on-change.ts';
 import { type Offloaded, Upload, type Waiter } from './upload.ts';
 
 export interface OffloadsOptions {
@@ -25,7 +26,7 @@ export interface OffloadsOptions {
 }
 
 /** How a dataset is to be offloaded. */
-export interface OffloadWishes extends Pick<Wanted, 'isLooked' | 'admit'> {
+export interface OffloadWishes extends Pick<Wanted, 'ifMatch' | 'isLooked' | 'admit'> {
   /** An earlier upload does not count. */
   readonly fresh: boolean;
   /** Have the node compute the SHA-256 of the whole. What an earlier upload or another request brought is given in any case. */
@@ -78,15 +79,16 @@ export class Offloads {
         throw new RelayError('offload_unavailable', 'this router has no store (--store none); use request-stream');
       }
       await this.#options.ready();
-      const stat = await this.#stat(context, record);
+      const stat = await this.#stat(context, record, wishes.ifMatch);
       if (record.ended) return;
       wishes.admit?.(stat === undefined ? {} : factsOf(stat));
       const etag = wishes.fresh ? undefined : stat?.etag;
       const stored = etag === undefined ? undefined : await this.#findStored(this.#options, record, etag);
       if (record.ended) return;
       const result = stored ?? (await this.#join(this.#options, context, record, stat, wishes.wantDigest));
-      const { size = 0, digest, lastModified } = result;
-      record.progress = () => ({ bytesDone: size, totalSize: result.size, etag: result.etag, digest, lastModified });
+      const { size = 0, etag: tag, digest, lastModified, currentSize = stat?.current_size } = result;
+      const facts = { totalSize: result.size, etag: tag, digest, lastModified, currentSize };
+      record.progress = () => ({ bytesDone: size, ...facts });
       record.signUrl = (base) => this.#sign(result, wishes.filename || record.dataset, base);
       // Handing out a first URL keeps the object while the app is on its way to it.
       await record.signUrl(baseUrl);
@@ -98,7 +100,8 @@ export class Offloads {
 
   /** Answers an app that waited for an offload that is done. */
   async answer(record: RequestRecord, baseUrl: string, response: ServerResponse): Promise<void> {
-    const { download_url, expires_at, total_size, etag, digest, last_modified } = await record.describe(baseUrl);
+    const status = await record.describe(baseUrl);
+    const { download_url, expires_at, total_size, etag, digest, last_modified, current_size } = status;
     const answer: OffloadAnswer = {
       status: 'success',
       download_url: download_url as string,
@@ -107,18 +110,22 @@ export class Offloads {
       ...(etag !== null && { etag }),
       ...(digest !== null && { digest }),
       ...(last_modified !== undefined && { last_modified }),
+      ...describeGrowth(record.onChange, current_size),
     };
     sendJson(response, 200, answer);
   }
 
   /** What the dataset is now, where the connector can say; for others every request is an upload of its own. */
-  async #stat(context: Context, record: RequestRecord): Promise<DatasetInfo | undefined> {
+  async #stat(context: Context, record: RequestRecord, ifMatch: string | undefined): Promise<DatasetInfo | undefined> {
     const link = context.registry.findLink(record.mac);
     if (link !== undefined && !link.hello.capabilities.has('stat')) return undefined;
     const abort = new AbortController();
     record.onAbort((error) => abort.abort(error));
     try {
-      return await askStat(context, record.mac, record.dataset, abort.signal);
+      const { mac, dataset, onChange } = record;
+      // Of a dataset that grows, the tag says how much of it is meant.
+      const version = onChange === 'prefix' ? { onChange, ifMatch } : {};
+      return await askStat(context, mac, dataset, abort.signal, version);
     } catch (error) {
       // It was away when it was asked, and came back as one that cannot tell.
       if (RelayError.from(error).code === 'not_supported') return undefined;
@@ -145,6 +152,7 @@ export class Offloads {
       etag,
       digest: row.digest ?? undefined,
       lastModified: row.lastModified ?? undefined,
+      currentSize: undefined,
     };
   }
 
@@ -238,6 +246,7 @@ export class Offloads {
           command: 'get_dataset_offload',
           request_id: record.id,
           dataset_name: record.dataset,
+          ...holdToPrefix(link.hello, record.onChange),
           ...(stat?.etag !== undefined && { if_match: stat.etag }),
           ...(link.hello.capabilities.has('digest') && { want_digest: wantDigest }),
           upload: await upload.signTarget(link),

@@ -4,6 +4,8 @@ import { createEncoder, isCompressible, isWorthCoding, takeSample } from '../../
 import type { Coding } from '../../http/content-coding.ts';
 import { freePiece } from '../../http/free-piece.ts';
 import type { LineRate } from '../../http/line-rate.ts';
+import type { Pace } from '../../http/pace.ts';
+import { PacedWriter } from '../../http/paced-writer.ts';
 
 /** How much of the first piece is looked at; less than the least goes as it is, in bytes. */
 const SAMPLE_BYTES = 64 * 1024;
@@ -19,6 +21,8 @@ const FLUSH_MS = 100;
 export class ResponseBody {
   readonly #response: ServerResponse;
   readonly #line: LineRate;
+  readonly #pace: Pace | undefined;
+  readonly #paced: PacedWriter | undefined;
   /** Bodies that wait for the app to read: a resent chunk may wait beside the one that it repeats. */
   readonly #waiting: (() => void)[] = [];
   #encoder: Transform | undefined;
@@ -31,14 +35,22 @@ export class ResponseBody {
   #busyMs = 0;
   #busySince: number | undefined;
 
-  /** @param line that to the app, which learns how fast it is. */
-  constructor(response: ServerResponse, line: LineRate) {
+  /**
+   * @param line that to the app, which learns how fast it is.
+   * @param pace at which the app may be sent datasets, all together; by default there is none.
+   */
+  constructor(response: ServerResponse, line: LineRate, pace?: Pace) {
     this.#response = response;
     this.#line = line;
-    response.on('drain', () => {
+    this.#pace = pace;
+    const goOn = (): void => {
       this.#noteIdle();
       this.#encoder?.resume();
       this.#wakeUp();
+    };
+    this.#paced = pace && new PacedWriter(response, pace.open(), goOn);
+    response.on('drain', () => {
+      if (this.#paced?.isBusy !== true) goOn();
     });
     response.on('finish', () => {
       this.#noteIdle();
@@ -53,11 +65,17 @@ export class ResponseBody {
     });
   }
 
+  /** Whether it keeps to a pace, so that all of it has to be written here. */
+  get isPaced(): boolean {
+    return this.#paced !== undefined;
+  }
+
   /** Whether content that begins so is worth coding on this line. Where nobody knows the line, who asked for it gets it. */
   isWorthCoding(coding: Coding, beginning: Buffer): boolean {
     if (beginning.length < LEAST_BYTES) return false;
     const sample = takeSample(coding, beginning.subarray(0, SAMPLE_BYTES));
-    const rate = this.#line.atLeast(performance.now());
+    const known = this.#line.atLeast(performance.now());
+    const rate = Math.min(known, this.#pace?.bytesPerMs ?? Infinity);
     return isCompressible(sample) && (rate === 0 || isWorthCoding(sample, rate));
   }
 
@@ -69,7 +87,7 @@ export class ResponseBody {
       if (!this.#send(piece)) encoder.pause();
     });
     encoder.on('drain', () => this.#wakeUp());
-    encoder.on('end', () => this.#response.end());
+    encoder.on('end', () => this.#finish(undefined));
     encoder.on('error', () => this.#response.destroy());
   }
 
@@ -87,7 +105,8 @@ export class ResponseBody {
   /** Resolves when it takes bytes again, or will never. */
   async drained(): Promise<void> {
     const target = this.#encoder ?? this.#response;
-    if (this.#response.destroyed || !target.writableNeedDrain) return;
+    const isFull = target.writableNeedDrain || (this.#encoder === undefined && this.#paced?.isBusy === true);
+    if (this.#response.destroyed || !isFull) return;
     await new Promise<void>((resolve) => {
       this.#waiting.push(resolve);
     });
@@ -96,8 +115,13 @@ export class ResponseBody {
   /** @param last bytes that were kept back until it was sure that they are the last. */
   end(last: Buffer | undefined): void {
     clearTimeout(this.#flushing);
-    if (this.#encoder === undefined) this.#response.end(last);
+    if (this.#encoder === undefined) this.#finish(last);
     else this.#encoder.end(last);
+  }
+
+  #finish(last: Buffer | undefined): void {
+    if (this.#paced === undefined) this.#response.end(last);
+    else this.#paced.end(last);
   }
 
   #send(piece: Buffer, onSent?: () => void): boolean {
@@ -107,7 +131,8 @@ export class ResponseBody {
     }
     this.#sent += piece.length;
     this.#line.carried += piece.length;
-    const more = this.#response.write(piece, onSent);
+    const more = this.#paced === undefined && this.#response.write(piece, onSent);
+    this.#paced?.write(piece, onSent);
     if (!more) this.#busySince ??= performance.now();
     return more;
   }

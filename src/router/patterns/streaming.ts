@@ -1,8 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Coding } from '../../http/content-coding.ts';
-import type { LineRate } from '../../http/line-rate.ts';
 import { HEADER } from '../../protocol/headers.ts';
-import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Context } from '../context.ts';
 import {
@@ -10,15 +8,17 @@ import {
   codedHeaders,
   type DatasetFacts,
   explainFailure,
+  readEnd,
   readFacts,
   type Wanted,
 } from '../dataset-answer.ts';
 import { sendError } from '../reply.ts';
 import { acceptEncoding } from './accept-encoding.ts';
+import { holdToPrefix } from './on-change.ts';
 import { fitPart, selectPart } from './part.ts';
 import { isHttp10, ResponseBody } from './response-body.ts';
 import type { RequestRecord } from '../request-log.ts';
-import { type Sink, Transfer, type TransferMeta } from '../transfer.ts';
+import { type Completion, type Sink, Transfer, type TransferMeta } from '../transfer.ts';
 
 /** What of a dataset is wanted, and how it is answered. */
 export interface StreamOptions extends Wanted {
@@ -42,8 +42,8 @@ export function stream(
   options: StreamOptions = {},
 ): void {
   const { wantDigest = false, part, ifMatch } = options;
-  const line = context.appLines.of(request);
-  const sink = new ResponseSink(request, response, line, record.dataset, options);
+  const body = new ResponseBody(response, context.appLines.of(request), context.limits.paceOf(request, record.tokenId));
+  const sink = new ResponseSink(request, response, body, record, options);
   const transfer = new Transfer(sink, part);
   record.progress = () => ({ bytesDone: transfer.bytesDone, ...sink.known });
   const exchange = context.dispatcher.submit({
@@ -56,6 +56,7 @@ export function stream(
         command: 'get_dataset_stream',
         request_id: record.id,
         dataset_name: record.dataset,
+        ...holdToPrefix(hello, record.onChange),
         ...selectPart(part, transfer.resumption, ifMatch),
         ...(sink.expectDigest && { want_digest: true }),
         ...acceptEncoding(hello),
@@ -87,7 +88,7 @@ class ResponseSink implements Sink {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #body: ResponseBody;
-  readonly #dataset: DatasetName;
+  readonly #record: RequestRecord;
   readonly #options: StreamOptions;
   #status = 200;
   #headers: Record<string, string | number> | undefined;
@@ -108,14 +109,14 @@ class ResponseSink implements Sink {
   constructor(
     request: IncomingMessage,
     response: ServerResponse,
-    line: LineRate,
-    dataset: DatasetName,
+    body: ResponseBody,
+    record: RequestRecord,
     options: StreamOptions,
   ) {
     this.#request = request;
     this.#response = response;
-    this.#body = new ResponseBody(response, line);
-    this.#dataset = dataset;
+    this.#body = body;
+    this.#record = record;
     this.#options = options;
     // A coded representation cannot be asked for in parts, nor by those who cannot take a body without its length.
     this.#coding = options.part === undefined && !isHttp10(request) ? options.coding : undefined;
@@ -142,7 +143,7 @@ class ResponseSink implements Sink {
     const leavesOut = isDigestLate && this.#options.preferLength === true && totalSize !== undefined;
     this.#trailer = isDigestLate && !http10 && !leavesOut;
     if (!this.#trailer) this.#left = range?.length ?? totalSize;
-    const { status, headers } = answerHead(this.#dataset, facts, {
+    const { status, headers } = answerHead(this.#record, facts, {
       contentType: meta.contentType,
       range,
       headers: more,
@@ -177,8 +178,9 @@ class ResponseSink implements Sink {
     return this.#body.drained();
   }
 
-  end(digest: string | undefined): void {
-    if (digest !== undefined) this.known.digest = digest;
+  end(completion: Completion): void {
+    const { digest } = completion;
+    Object.assign(this.known, readEnd(completion));
     this.#sendHead();
     const field = this.#isCoded ? HEADER.unencodedDigest : HEADER.reprDigest;
     if (this.#trailer && digest !== undefined) this.#response.addTrailers({ [field]: digest });

@@ -13,6 +13,7 @@ import { createObjectKey } from '../../store/object-key.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { Answer, Exchange } from '../exchange.ts';
 import type { Link } from '../links/link.ts';
+import { acceptEncoding } from './accept-encoding.ts';
 
 const MIB = 1024 * 1024;
 /** Longer parts of large datasets are fewer URLs to sign, and up to the longest still quickly sent again. */
@@ -34,6 +35,8 @@ export interface Offloaded {
   readonly etag: string | undefined;
   readonly digest: string | undefined;
   readonly lastModified: string | undefined;
+  /** How far it has grown meanwhile; undefined where nobody said. */
+  readonly currentSize: number | undefined;
 }
 
 /** Somebody who waits for an upload. */
@@ -115,12 +118,19 @@ export class Upload implements Answer {
   }
 
   /** Where the connector of `link` puts the dataset in one piece. */
-  async signTarget({ hello: { baseUrl } }: Link): Promise<UploadTarget> {
+  async signTarget({ hello }: Link): Promise<UploadTarget> {
+    const { baseUrl } = hello;
     const { store, urlTtlMs } = this.#options;
     this.#baseUrl = baseUrl;
     const expiresAt = new Date(Date.now() + urlTtlMs);
     const put = await store.signPut(this.key, { expiresAt, baseUrl });
-    return { ...put, download_url: store.nameObject(this.key, baseUrl), expires_at: expiresAt.toISOString() };
+    return {
+      ...put,
+      download_url: store.nameObject(this.key, baseUrl),
+      expires_at: expiresAt.toISOString(),
+      // Others keep what they are sent, and whoever reads an object there has to be able to.
+      ...(store.kind === 'file' && acceptEncoding(hello)),
+    };
   }
 
   async grantParts({ part_numbers: numbers, total_size: size, want_done }: PartsRequest): Promise<PartsGrant> {
@@ -215,6 +225,7 @@ export class Upload implements Answer {
       etag: result.etag ?? stat?.etag,
       digest,
       lastModified: result.last_modified ?? stat?.mtime,
+      currentSize: result.current_size,
     };
     if (url !== store.nameObject(this.key, this.#baseUrl)) {
       if (!allowsUrl(url))

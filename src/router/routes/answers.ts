@@ -90,7 +90,7 @@ export const answerRoutes: Route[] = [
   route('/datasets/stream/complete', async (context, call) => {
     const body = await readJson(context, call.request, streamComplete, MAX_CONTROL_BODY_BYTES);
     await answerOnce(context, call, body.request_id, 'complete', async (exchange) =>
-      transferOf(exchange).complete(body.total_size, body.digest),
+      transferOf(exchange).complete(body.total_size, { digest: body.digest, currentSize: body.current_size }),
     );
   }),
 
@@ -228,6 +228,7 @@ function readMeta(request: IncomingMessage, whole: boolean): TransferMeta {
   const modified = Date.parse(headers['last-modified'] ?? '');
   return {
     totalSize: readCount(request, HEADER.totalSize) ?? (whole ? contentLength(request) : undefined),
+    currentSize: readCount(request, HEADER.currentSize),
     etag: field(HEADER.etag, etag),
     // curl's default for a body without a type says nothing of the dataset.
     contentType:

@@ -3,19 +3,22 @@ import { parseRange } from '../../http/range.ts';
 import type { DatasetInfo } from '../../protocol/answers.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
+import type { OnChange } from '../../protocol/fields.ts';
 import type { Mac } from '../../protocol/mac.ts';
 import type { Context } from '../context.ts';
 import { factsOf, type Wanted } from '../dataset-answer.ts';
-import { askStat } from '../patterns/catalog.ts';
+import { askStat, type Look } from '../patterns/catalog.ts';
+import { holdToPrefix } from '../patterns/on-change.ts';
 import type { Part } from '../transfer.ts';
 import { answerCondition, isConditional, validatorsOf } from './dataset-conditions.ts';
 import { goneSignal } from './gone-signal.ts';
 import type { Call } from './route.ts';
 
-/** A dataset of a connector. */
+/** A dataset of a connector, and whether it may grow meanwhile. */
 export interface Target {
   readonly mac: Mac;
   readonly dataset: DatasetName;
+  readonly onChange: OnChange;
 }
 
 /** What a GET is for. */
@@ -25,21 +28,47 @@ export type Selection = Pick<Wanted, 'part' | 'ifMatch' | 'isLooked' | 'admit'>;
 export const acceptRanges = ({ registry }: Context, mac: Mac): string =>
   registry.findLink(mac)?.hello.capabilities.has('range') === true ? 'bytes' : 'none';
 
-/** What is known of a dataset without reading it; undefined where its connector cannot tell. */
+/**
+ * What is known of a dataset without reading it; undefined where its connector cannot tell.
+ * @throws {RelayError} not_supported where it may grow and its connector cannot hold to what was there.
+ */
 export async function lookAt(
   context: Context,
   call: Call,
-  { mac, dataset }: Target,
-  how: { id?: string; wantDigest?: boolean } = {},
+  target: Target,
+  how: Pick<Look, 'id' | 'wantDigest'> = {},
 ): Promise<DatasetInfo | undefined> {
-  const link = context.registry.findLink(mac);
+  const link = context.registry.findLink(target.mac);
+  if (link !== undefined) holdToPrefix(link.hello, target.onChange);
   if (link !== undefined && !link.hello.capabilities.has('stat')) return undefined;
   try {
-    return await askStat(context, mac, dataset, goneSignal(call), how.id, how.wantDigest);
+    return target.onChange === 'prefix'
+      ? await lookAtPrefix(context, call, target, how)
+      : await ask(context, call, target, how);
   } catch (error) {
     // It was away when it was asked, and came back as one that cannot tell.
-    if (RelayError.from(error).code !== 'not_supported') throw error;
+    if (target.onChange === 'prefix' || RelayError.from(error).code !== 'not_supported') throw error;
     return undefined;
+  }
+}
+
+const ask = (context: Context, call: Call, { mac, dataset }: Target, look: Look): Promise<DatasetInfo> =>
+  askStat(context, mac, dataset, goneSignal(call), look);
+
+/** Looks at the beginning of a dataset that a condition names, where it still begins so; else at all that is there. */
+async function lookAtPrefix(context: Context, call: Call, target: Target, how: Look): Promise<DatasetInfo> {
+  const { headers } = call.request;
+  const { onChange } = target;
+  const ifMatch = readSingleTag(headers['if-match']);
+  const named = ifMatch ?? readSingleTag([headers['if-range'] ?? []].flat()[0]);
+  if (named === undefined) return ask(context, call, target, { ...how, onChange });
+  try {
+    return await ask(context, call, target, { ...how, onChange, ifMatch: named });
+  } catch (error) {
+    if (ifMatch !== undefined || RelayError.from(error).code !== 'precondition_failed') throw error;
+    // The id is spent.
+    const { id: _id, ...rest } = how;
+    return ask(context, call, target, { ...rest, onChange });
   }
 }
 

@@ -2,9 +2,10 @@ import { formatAttachment } from '../../http/content-disposition.ts';
 import { wantsDigest } from '../../http/digest.ts';
 import { parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
+import { type OnChange, onChange } from '../../protocol/fields.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import type { Context } from '../context.ts';
-import { contentHeaders, DATASET_HEADERS, factsOf } from '../dataset-answer.ts';
+import { contentHeaders, DATASET_HEADERS, factsOf, growthHeaders } from '../dataset-answer.ts';
 import { buffer } from '../patterns/buffering.ts';
 import { stream } from '../patterns/streaming.ts';
 import { readAsyncWait } from './answer-later.ts';
@@ -48,6 +49,7 @@ export const datasetRoutes: Route[] = [
       response.writeHead(200, {
         ...DATASET_HEADERS,
         ...validatorHeaders(validators),
+        ...growthHeaders(target.onChange, info?.current_size),
         // Where nobody can say without reading it, what is not known is left out: HEAD reads nothing.
         ...(info !== undefined && {
           ...contentHeaders(target.dataset, info.content_type),
@@ -109,11 +111,18 @@ function readPattern({ query }: Call): Pattern {
   return pattern;
 }
 
+/** @throws {RelayError} invalid_request when the query says something else than there is. */
+function readOnChange({ query }: Call): OnChange {
+  const known = onChange.safeParse(query.get('on_change') ?? 'fail');
+  if (known.success) return known.data;
+  throw new RelayError('invalid_request', `on_change must be one of ${onChange.options.join(', ')}`);
+}
+
 function readTarget(context: Context, call: Call): Target {
   refuseWhileDraining(context);
   const mac = readMac(call.params);
   const dataset = parseDatasetName(call.params['path'] ?? '');
   if (dataset instanceof RelayError) throw dataset;
   call.grant.requireDataset(mac, dataset);
-  return { mac, dataset };
+  return { mac, dataset, onChange: readOnChange(call) };
 }

@@ -1,4 +1,5 @@
 import type { DatasetName } from '../../protocol/dataset-name.ts';
+import type { OnChange } from '../../protocol/fields.ts';
 import type { Mac } from '../../protocol/mac.ts';
 import type { Context } from '../context.ts';
 import type { RequestKind, RequestRecord } from '../request-log.ts';
@@ -9,6 +10,7 @@ interface RequestOrder {
   readonly kind: RequestKind;
   readonly mac: Mac;
   readonly dataset: DatasetName;
+  readonly onChange?: OnChange | undefined;
   /** Its app comes back for the outcome. */
   readonly keep: boolean;
   /** It goes on without its app's connection. By default it is cancelled when that closes. */
@@ -23,9 +25,11 @@ interface RequestOrder {
  */
 export function openRequest(context: Context, call: Call, order: RequestOrder): RequestRecord {
   const { response, id, grant, slot } = call;
-  const { kind, mac, dataset, keep, outlives = false } = order;
+  const { kind, mac, dataset, onChange, outlives = false } = order;
+  // How far a dataset has grown is told afterwards.
+  const keep = order.keep || onChange === 'prefix';
   context.dispatcher.requireRoom(mac);
-  const record = context.requests.open({ id, kind, mac, dataset, keep, tokenId: grant.tokenId });
+  const record = context.requests.open({ id, kind, mac, dataset, onChange, keep, tokenId: grant.tokenId });
   if (outlives) {
     const letGo = slot?.hold();
     if (letGo !== undefined) record.onceEnded(letGo);

@@ -7,7 +7,7 @@ import type { Context } from '../context.ts';
 import { buffer } from '../patterns/buffering.ts';
 import { askDigest } from '../patterns/catalog.ts';
 import { stream } from '../patterns/streaming.ts';
-import type { Wanted } from '../dataset-answer.ts';
+import { describeGrowth, type Wanted } from '../dataset-answer.ts';
 import { sendError, sendJson } from '../reply.ts';
 import type { RequestKind, RequestRecord } from '../request-log.ts';
 import { answerLater, MAX_WAIT_S, readAsyncWait } from './answer-later.ts';
@@ -70,11 +70,13 @@ function request(
     scope: 'app',
     async handle(context, call) {
       refuseWhileDraining(context);
-      const { mac, dataset } = await readJson(context, call.request, datasetRequest, MAX_CONTROL_BODY_BYTES);
+      const body = await readJson(context, call.request, datasetRequest, MAX_CONTROL_BODY_BYTES);
+      const { mac, dataset, on_change: onChange } = body;
       call.grant.requireDataset(mac, dataset);
       const wanted = { ...readRepresentation(call.request), ...holdToIfMatch(call.request.headers) };
       const outlives = (kind === 'offload' || kind === 'digest') && readAsyncWait(call.request) !== undefined;
-      const record = openRequest(context, call, { kind, mac, dataset, keep: outlives || wanted.wantDigest, outlives });
+      const keep = outlives || wanted.wantDigest;
+      const record = openRequest(context, call, { kind, mac, dataset, onChange, keep, outlives });
       await start(context, record, call, wanted);
     },
   };
@@ -84,7 +86,7 @@ async function digest(context: Context, record: RequestRecord, { ifMatch, admit 
   const abort = new AbortController();
   record.onAbort((error) => abort.abort(error));
   record.run();
-  const { id, mac, dataset } = record;
+  const { id, mac, dataset, onChange } = record;
   const onProgress = (bytesDone: number, totalSize: number | undefined): void => {
     record.progress = () => ({ bytesDone, totalSize });
   };
@@ -93,9 +95,10 @@ async function digest(context: Context, record: RequestRecord, { ifMatch, admit 
       size,
       etag,
       digest: value,
-    } = await askDigest(context, { id, mac, dataset, ifMatch, signal: abort.signal, onProgress });
+      currentSize,
+    } = await askDigest(context, { id, mac, dataset, onChange, ifMatch, signal: abort.signal, onProgress });
     admit?.(etag === undefined ? {} : { etag });
-    record.progress = () => ({ bytesDone: size, totalSize: size, etag, digest: value });
+    record.progress = () => ({ bytesDone: size, totalSize: size, etag, digest: value, currentSize });
     record.succeed();
   } catch (error) {
     record.fail(RelayError.from(error));
@@ -103,8 +106,13 @@ async function digest(context: Context, record: RequestRecord, { ifMatch, admit 
 }
 
 function digestAnswer(record: RequestRecord): DigestAnswer {
-  const { totalSize = 0, etag, digest: value } = record.progress();
-  return { size: totalSize, ...(etag !== undefined && { etag }), digest: value as string };
+  const { totalSize = 0, etag, digest: value, currentSize } = record.progress();
+  return {
+    size: totalSize,
+    ...(etag !== undefined && { etag }),
+    digest: value as string,
+    ...describeGrowth(record.onChange, currentSize),
+  };
 }
 
 function findRecord(context: Context, { params, grant }: Call): RequestRecord {

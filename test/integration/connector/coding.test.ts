@@ -6,7 +6,7 @@ import { describe, expect, test } from '@jest/globals';
 import { FarLine } from '../../support/far-line.ts';
 import { FaultyLine } from '../../support/faulty-line.ts';
 import { startOwnConnector } from '../../support/own-connector.ts';
-import { ask } from '../../support/plain-app.ts';
+import { ask, call } from '../../support/plain-app.ts';
 import { startRouter } from '../../support/router.ts';
 
 const STREAM = '/datasets/request-stream';
@@ -57,6 +57,53 @@ describe.each([STREAM, SYNC])('%s over a thin line', (path) => {
   });
 });
 
+/** Brings the dataset into the store anew, and checks what the store has then. */
+async function offload(url: string, content: Buffer): Promise<void> {
+  const { json } = await ask(url, '/datasets/request-offload', undefined, {
+    'Cache-Control': 'no-cache',
+    'Want-Repr-Digest': 'sha-256=1',
+  }).answer;
+  expect(json()).toMatchObject({ status: 'success', size: content.length, digest: digestOf(content) });
+  const { pathname, search } = new URL(String(json()['download_url']));
+  const { bytes, headers } = await call(url, 'GET', pathname + search, { 'Accept-Encoding': 'zstd, gzip' });
+  expect(bytes.equals(content)).toBe(true);
+  expect(headers).not.toHaveProperty('content-encoding');
+}
+
+describe("to the router's own store, over a thin line", () => {
+  const LARGE = Buffer.concat(Array.from({ length: 6 }, () => CSV));
+
+  test.each([
+    ['a text in one piece', CSV],
+    ['a text in parts', LARGE],
+  ])('%s goes coded', async (_, content) => {
+    await using site = await makeSite(content, 2_000_000);
+    for (let count = 0; count < 2; count++) {
+      const before = site.sent();
+      await offload(site.url, content);
+      // At first a little of each part goes plain, to see how fast the line is.
+      const plain = content === LARGE && count === 0 ? 2 * 64 * 1024 : 0;
+      expect(site.sent() - before).toBeLessThan(1.2 * zstdCompressSync(content).length + plain + 20_000);
+    }
+  });
+
+  test('what does not become smaller goes as it is', async () => {
+    await using site = await makeSite(NOISE, 8_000_000);
+    await offload(site.url, NOISE);
+    expect(site.sent()).toBeGreaterThan(NOISE.length);
+    expect(site.sent()).toBeLessThan(NOISE.length + 10_000);
+  });
+
+  test('a text that the line is too fast for goes as it is', async () => {
+    await using site = await makeSite(LARGE, Number.POSITIVE_INFINITY);
+    // A stream tells how fast the line to the router is.
+    for (let count = 0; count < 3; count++) await ask(site.url, STREAM).answer;
+    const before = site.sent();
+    await offload(site.url, LARGE);
+    expect(site.sent() - before).toBeGreaterThan(LARGE.length / 2);
+  });
+});
+
 test('a text goes as it is where the line is faster than any coder', async () => {
   const large = Buffer.concat(Array.from({ length: 10 }, () => CSV));
   await using site = await makeSite(large, Number.POSITIVE_INFINITY);
@@ -80,7 +127,15 @@ test('over a long way, what comes by several connections is coded as well', asyn
   expect(counting.passed('data', 'up')).toBeLessThan(large.length / 2);
 });
 
-test('where a proxy wants the length of every body, it goes plain from then on', async () => {
+const streamed = async (url: string): Promise<void> => {
+  const { bytes } = await ask(url, STREAM).answer;
+  expect(bytes.equals(CSV)).toBe(true);
+};
+
+test.each([
+  ['a stream', streamed],
+  ['an upload', (url: string) => offload(url, CSV)],
+])('where a proxy wants the length of every body, %s goes plain from then on', async (_, fetchAnew) => {
   await using router = await startRouter();
   const target = new URL(router.url);
   const refused: string[] = [];
@@ -112,10 +167,7 @@ test('where a proxy wants the length of every body, it goes plain from then on',
     proxy.closeAllConnections();
     await new Promise((resolve) => proxy.close(resolve));
   });
-  stack.use(await startOwnConnector(`http://127.0.0.1:${port}`, CSV));
-  for (let count = 0; count < 2; count++) {
-    const { bytes } = await ask(router.url, STREAM).answer;
-    expect(bytes.equals(CSV)).toBe(true);
-  }
+  stack.use(await startOwnConnector(`http://127.0.0.1:${port}`, CSV, { transport: 'sse' }));
+  for (let count = 0; count < 2; count++) await fetchAnew(router.url);
   expect(refused).toEqual(['zstd']);
 });

@@ -128,7 +128,6 @@ describe('file store: uploads', () => {
   it('does not take a part of an object for the whole', async () => {
     const { url } = await server.signPut(ONE);
     expect((await send('PUT', url, { 'content-range': 'bytes 0-3/10' }, Buffer.from('abcd'))).status).toBe(400);
-    expect((await send('PUT', url, { 'content-encoding': 'gzip' }, Buffer.from('abcd'))).status).toBe(400);
     expect(await server.listKeys()).toEqual([]);
   });
 

@@ -157,6 +157,30 @@ describe('request-offload', () => {
     expect(await relay.client.requestOffload(MAC, 'a')).toMatchObject({ status: 'success' });
     expect(asked).toBe(2);
   });
+
+  test('asks such a router for the same beginning of a dataset that grows, and says where that is gone', async () => {
+    const asked: unknown[] = [];
+    const tagged = { etag: '"prefix-3-x"', on_change: 'prefix' };
+    await using relay = await withClient(({ method }, response) => {
+      if (method !== 'POST') sendProblem(response, 410, 'request_gone', { retryable: true });
+      else if (asked.push(relay.seen.at(-1)?.headers['if-match']) === 1)
+        sendJson(response, 202, statusOf('running', tagged));
+      else sendProblem(response, 412, 'precondition_failed');
+    });
+    const asking = relay.client.requestOffload(MAC, 'a', { onChange: 'prefix' });
+    expect(await failureOf(asking)).toMatchObject({ code: 'dataset_changed' });
+    expect(asked).toEqual([undefined, '"prefix-3-x"']);
+    expect(JSON.parse(relay.seen[0]?.body ?? '')).toEqual({ mac: MAC, dataset: 'a', on_change: 'prefix' });
+  });
+
+  test('says so where the router does not know of datasets that grow', async () => {
+    await using relay = await withClient(({ method }, response) => {
+      if (method === 'POST') sendJson(response, 202, statusOf('waiting'));
+      else sendJson(response, 200, done('http://store.example'));
+    });
+    const asking = relay.client.requestOffload(MAC, 'a', { onChange: 'prefix' });
+    expect(await failureOf(asking)).toMatchObject({ code: 'not_supported' });
+  });
 });
 
 describe('request-digest', () => {

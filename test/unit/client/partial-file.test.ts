@@ -114,15 +114,20 @@ describe('what broke off', () => {
     await expectWhole();
   });
 
-  test('is begun anew where the dataset is another by now, which is said', async () => {
+  test('is left as it is where the dataset is another by now, until it is told to start over', async () => {
     await leave(1_000_000);
-    const { said, options: how } = options();
     const other = makeBytes(2_000_001).subarray(1);
-    await saveTo(target, source(other.length, { etag: '"v2"', whole: other }).open, how);
-    expect(said).toEqual([
-      ['resume', 1_000_000, bytes.length],
-      ['over', 'the dataset has changed since'],
-    ]);
+    const { open } = source(other.length, { etag: '"v2"', whole: other });
+    for (let times = 0; times < 2; times += 1) {
+      const { said, options: how } = options();
+      expect(await failureOf(saveTo(target, open, how))).toMatchObject({ code: 'dataset_changed', retryable: false });
+      expect(said).toEqual([
+        ['resume', 1_000_000, bytes.length],
+        ['kept', 1_000_000, bytes.length],
+      ]);
+      expect(await names()).toEqual(LEFT);
+    }
+    await saveTo(target, open, options({ startOver: true }).options);
     expect((await readFile(target)).equals(other)).toBe(true);
     expect(await names()).toEqual(['out']);
   });
@@ -301,7 +306,7 @@ describe('from a store, in parts,', () => {
 });
 
 describe('a stream of a router', () => {
-  test('is asked for its rest, and for all of it where it is another by now', async () => {
+  test('is asked for its rest, and begun anew only when told so where it is another by now', async () => {
     let etag = '"v1"';
     await using relay = await serve(({ method, url, headers }, response) => {
       if (url.startsWith('/requests')) return sendJson(response, 200, statusOf('done', { digest: digestOf(bytes) }));
@@ -336,13 +341,12 @@ describe('a stream of a router', () => {
     await leaveSome();
     etag = '"v2"';
     relay.seen.length = 0;
-    const reasons: string[] = [];
-    expect(await save({ onStartOver: (reason: string) => reasons.push(reason) })).toMatchObject({ verified: true });
-    expect(relay.seen.slice(0, 2).map(({ method, url }) => [method, url])).toEqual([
-      ['GET', `/connectors/${MAC}/datasets/a`],
-      ['POST', '/datasets/request-stream'],
-    ]);
-    expect(reasons).toEqual(['the dataset has changed since']);
+    expect(await failureOf(save())).toMatchObject({ code: 'dataset_changed' });
+    expect(relay.seen[0]).toMatchObject({ method: 'GET', url: `/connectors/${MAC}/datasets/a` });
+    expect(await names()).toEqual([...LEFT, 'out']);
+    relay.seen.length = 0;
+    expect(await save({ startOver: true })).toMatchObject({ verified: true });
+    expect(relay.seen[0]).toMatchObject({ method: 'POST', url: '/datasets/request-stream' });
     await expectWhole();
   });
 });

@@ -42,3 +42,15 @@ test('counts for ten minutes, and not on another line', () => {
   line.forget();
   expect([line.known(1), line.atLeast(1)]).toEqual([undefined, 0]);
 });
+
+test('what is known of the line that it is a part of counts until more is', () => {
+  const whole = new LineRate();
+  const line = new LineRate(whole);
+  expect([line.known(0), line.atLeast(0)]).toEqual([undefined, 0]);
+  whole.note({ bytes: 100_000, ms: 100, madeMs: 0 }, 0);
+  expect([line.known(1), line.atLeast(1)]).toEqual([1000, 1000]);
+  line.note({ bytes: 40_000, ms: 100, madeMs: 0 }, 2);
+  expect([line.known(3), whole.known(3)]).toEqual([400, 1000]);
+  line.forget();
+  expect(line.known(4)).toBe(1000);
+});

@@ -216,7 +216,7 @@ class Subject {
       this.#position += one.length;
     } else if (one.do === 'finish') this.#body?.finish();
     else if (one.do === 'break') this.#body?.breakOff();
-    else if (one.do === 'complete') this.replies.push(reply(() => transfer.complete(one.size, 'd')));
+    else if (one.do === 'complete') this.replies.push(reply(() => transfer.complete(one.size, { digest: 'd' })));
     else if (one.do === 'fill') this.sink.full = true;
     else this.sink.drain();
     // Whatever follows of it follows in microtasks.

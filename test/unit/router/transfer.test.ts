@@ -282,8 +282,8 @@ describe('complete', () => {
     transfer.init({ totalSize: 2 });
     await transfer.chunk(undefined, bytes('ab'));
     expect(sink.ends).toEqual([]);
-    expect(transfer.complete(undefined, 'd')).toBe(2);
-    expect(transfer.complete(2, 'other')).toBe(2);
+    expect(transfer.complete(undefined, { digest: 'd' })).toBe(2);
+    expect(transfer.complete(2, { digest: 'other' })).toBe(2);
     expect(sink.ends).toEqual([{ digest: 'd', bytes: bytes('ab') }]);
     expect(exchange.state).toBe('succeeded');
   });
@@ -292,7 +292,7 @@ describe('complete', () => {
     const { sink, transfer } = begin();
     transfer.init({ totalSize: 4 });
     await transfer.chunk(0, bytes('ab'));
-    expect(transfer.complete(4, 'd')).toBe(2);
+    expect(transfer.complete(4, { digest: 'd' })).toBe(2);
     expect(sink.ends).toEqual([]);
     const body = new FakeBody();
     const receiving = transfer.receive(body.message, 2, {});

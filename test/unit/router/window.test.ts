@@ -150,6 +150,26 @@ describe('a window', () => {
     expect([scene.next, scene.budget.used]).toEqual([MIB, 0]);
   });
 
+  test('answers the part whose turn it is when the sink has taken all of it, or after 20 s as things stand', async () => {
+    jest.useFakeTimers();
+    const scene = new Scene();
+    scene.isFull = true;
+    await scene.window.take(0, Buffer.from('ab'));
+    const nexts: number[] = [];
+    const note = (): void => void nexts.push(scene.next);
+    const late = scene.window.take(2, Buffer.from('cd')).then(note);
+    await jest.advanceTimersByTimeAsync(19_999);
+    expect(nexts).toEqual([]);
+    await jest.advanceTimersByTimeAsync(1);
+    await late;
+    const inTime = scene.window.take(2, Buffer.from('cdef')).then(note);
+    await jest.advanceTimersByTimeAsync(10);
+    scene.drain();
+    await inTime;
+    expect(nexts).toEqual([2, 6]);
+    expect([scene.text, scene.budget.used]).toEqual(['abcdef', 0]);
+  });
+
   test('answers a part beyond which there is no room after 20 s as things stand', async () => {
     jest.useFakeTimers();
     const scene = new Scene();

@@ -46,6 +46,18 @@ test('while nobody knows the line, a little goes plain', async () => {
   expect((await look(TEXT))?.next()).toEqual({ encoding: undefined, maxBytes: 64 * 1024 });
 });
 
+test.each([
+  [undefined, { coding: 'zstd', effort: 'quick' }],
+  [RATES.slow, { coding: 'zstd', effort: 'thorough' }],
+  [RATES.middling, { coding: 'zstd', effort: 'quick' }],
+  [RATES.fast, undefined],
+] as const)(
+  'one body that cannot be divided, over a line of %s bytes a millisecond, goes by %j',
+  async (rate, encoding) => {
+    expect((await look(TEXT, rate))?.whole).toEqual(encoding);
+  },
+);
+
 test('only what the other side takes is used', async () => {
   expect(await look(TEXT, RATES.slow, [])).toBeUndefined();
   expect(await look(TEXT, RATES.slow, ['br'])).toBeUndefined();

@@ -73,6 +73,20 @@ describe('answering get_dataset', () => {
     expect(received).toBeLessThan(size);
   });
 
+  test('reports a file that changes when the last of its chunks is taken in, instead of complete', async () => {
+    const content = randomBytes(2 * 1024 * 1024);
+    await using scene = await Scene.open({ file: content });
+    const id = scene.command('get_dataset');
+    (await scene.router.nextPost()).request.socket.destroy();
+    (await scene.router.nextPost()).reply(200, { request_id: id, next_offset: 0 });
+    const chunk = await scene.router.nextPost();
+    expect(await chunk.body()).toHaveLength(content.length);
+    await appendFile(path.join(scene.sandbox.data, 'file'), '!');
+    chunk.reply(200, { request_id: id, next_offset: content.length });
+    const failure = await scene.router.nextPost();
+    expect(await failure.json()).toMatchObject({ request_id: id, error: { code: 'dataset_changed' } });
+  });
+
   test('stops without a word when nobody waits any more', async () => {
     await using scene = await Scene.open({ file: Buffer.alloc(32 * 1024 * 1024) });
     const id = scene.command('get_dataset');

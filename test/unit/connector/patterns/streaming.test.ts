@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { truncate } from 'node:fs/promises';
+import { appendFile, truncate } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { createDigest, finishDigest } from '../../../../src/http/digest.ts';
@@ -165,6 +165,17 @@ describe('answering get_dataset_stream', () => {
     await cut;
     expect(chunk.request.complete).toBe(false);
     expect(scene.router.waitingPosts).toBe(0);
+  });
+
+  test('reports a file that changes when its last byte is taken in, instead of complete', async () => {
+    await using scene = await Scene.open({ file: LARGE });
+    const id = scene.command('get_dataset_stream');
+    const chunk = await scene.router.nextPost();
+    expect(await chunk.body()).toHaveLength(LARGE.length);
+    await appendFile(path.join(scene.sandbox.data, 'file'), '!');
+    chunk.reply(200, { request_id: id, next_offset: LARGE.length });
+    const failure = await scene.router.nextPost();
+    expect(await failure.json()).toMatchObject({ request_id: id, error: { code: 'dataset_changed' } });
   });
 
   test('reads no further than the router takes in', async () => {
