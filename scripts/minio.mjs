@@ -1,24 +1,15 @@
 import { execFile } from 'node:child_process';
-import { access, constants, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { cacheDirectory, lastLines } from './test-cache.mjs';
+import { cacheDirectory, isExecutable, lastLines } from './test-cache.mjs';
 
 /** The store that the tests run against. Upstream gives out source only, so it is built once and kept. */
 const VERSION = 'v0.0.0-20260212201848-7aac2a2c5b7c';
 const MODULE = 'github.com/minio/minio';
 
 const run = promisify(execFile);
-
-async function isExecutable(path) {
-  try {
-    await access(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /**
  * The path of a MinIO binary. Builds it the first time, which takes about five minutes and 1.5 GB of memory. Safe when two

@@ -3,6 +3,7 @@
  * a file, or on a stream.
  * @module
  */
+export { download, type DownloadToOptions } from './client/download.ts';
 export { outputError } from './client/output-error.ts';
 export { checkTarget, type ContentSource, type ResumeOptions, saveTo, type SaveToOptions } from './client/save.ts';
 export { type Receipt, type Received, verify } from './client/verify.ts';

@@ -25,6 +25,7 @@ import {
   resumeDataset,
 } from './dataset-response.ts';
 import { type DatasetStat, statDataset } from './dataset-stat.ts';
+import { checked, type OpenedDataset, type OpenOptions, openPart } from './open.ts';
 import { requestDigest } from './request-digest.ts';
 import { requirePrefix, type Subject } from './subject.ts';
 import { cancel, fetchStatus, type PollOptions, runAsync } from './long-poll.ts';
@@ -171,6 +172,33 @@ export class RelayClient {
   }
 
   /**
+   * Opens a dataset, or the part of it from `offset` on, by pattern B: an async iterable, whose `body` is the same as a stream.
+   * What breaks off goes on as in `requestStream`, within the part. It ends with an error unless it is all that was asked
+   * for, and, of a whole dataset, agrees with its digest.
+   * @throws {RelayError} range_not_satisfiable where the dataset ends before `offset`; not_supported where its node can send no
+   * parts; precondition_failed where it is not the version that `etag` names.
+   */
+  async open(mac: string, dataset: string, options: OpenOptions = {}): Promise<OpenedDataset> {
+    const { offset = 0, length, etag, signal, verify = true, requireDigest = false, onInterruption } = options;
+    const context = this.#context(mac, dataset, { signal, onInterruption });
+    if (offset !== 0 || length !== undefined) {
+      return checked(await openPart(context, { offset, length, etag }), { verify, requireDigest });
+    }
+    const wantDigest = verify || requireDigest;
+    const response = await this.#request(
+      'datasets/request-stream',
+      mac,
+      dataset,
+      { signal, wantDigest },
+      {
+        ...(wantDigest && { Prefer: PREFER_LENGTH }),
+        ...(etag !== undefined && { 'If-Match': etag }),
+      },
+    );
+    return checked(await readDatasetResponse(response, context), { verify, requireDigest });
+  }
+
+  /**
    * Pattern C: lets the node upload the dataset to the store and resolves to the URL it can be had from, until
    * `expires_at`. A digest that was asked for is missing only where the node can give none now. The request is asynchronous, so no idle limit on the way ends a long upload; when the signal fires it is
    * cancelled at the router.
@@ -193,6 +221,11 @@ export class RelayClient {
     });
     const isSame = found !== undefined && found.etag === answer.etag && found.size === answer.size;
     return isSame ? { ...answer, digest: found.digest } : answer;
+  }
+
+  /** Pattern C: the URL alone, good for whoever has it until it expires. `requestOffload` tells more. */
+  async offloadUrl(mac: string, dataset: string, options: OffloadOptions = {}): Promise<string> {
+    return (await this.requestOffload(mac, dataset, { wantDigest: false, ...options })).download_url;
   }
 
   async #offload(

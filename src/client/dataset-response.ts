@@ -56,10 +56,15 @@ export async function resumeDataset(
   wantDigest: boolean,
 ): Promise<DatasetResponse | undefined> {
   try {
-    const rest = await openRest(context, offset, etag, wantDigest ? { 'Want-Repr-Digest': 'sha-256=1' } : {});
+    const rest = await openRest(
+      context,
+      { start: offset },
+      etag,
+      wantDigest ? { 'Want-Repr-Digest': 'sha-256=1' } : {},
+    );
     if (rest === undefined) return undefined;
     const isSame = rest.size === size && rest.response.headers.get('ETag') === etag;
-    if (isSame) return await readDatasetResponse(rest.response, context, offset);
+    if (isSame) return await readDatasetResponse(rest.response, context, { offset });
     await rest.response.body?.cancel();
     return undefined;
   } catch (error) {
@@ -73,13 +78,13 @@ const STARTS_OVER: ReadonlySet<ErrorCode> = new Set(['dataset_changed', 'range_n
 
 /**
  * Reads the head of a response that carries a dataset. Its body goes on by ranges of the same dataset where it breaks off.
- * @param offset where in the whole it begins. Default 0.
+ * @param part where in the whole it begins, by default 0, and ends, by default where the whole does.
  * @throws {RelayError} router_unreachable when it is none of a router's.
  */
 export async function readDatasetResponse(
   response: Response,
   context: ResponseContext,
-  offset = 0,
+  { offset = 0, end }: { readonly offset?: number; readonly end?: number } = {},
 ): Promise<DatasetResponse> {
   const { transport, signal, onInterruption } = context;
   const { headers } = response;
@@ -96,7 +101,7 @@ export async function readDatasetResponse(
   let isWhole = offset === 0;
   let last = response;
   const reopen = async (from: number): Promise<ReadableStream<Uint8Array> | undefined> => {
-    const rest = await openRest(context, from, etag as string);
+    const rest = await openRest(context, { start: from, end }, etag as string);
     isWhole = false;
     if (rest !== undefined) last = rest.response;
     return rest?.response.body ?? undefined;
@@ -122,7 +127,7 @@ export async function readDatasetResponse(
     contentType: headers.get('Content-Type') ?? 'application/octet-stream',
     body: resumableBody(response.body, {
       offset,
-      size,
+      size: end ?? size,
       signal,
       explain: () => fetchReason(transport, requestId, signal),
       reopen: etag === undefined ? undefined : reopen,
@@ -133,16 +138,16 @@ export async function readDatasetResponse(
   };
 }
 
-/** The bytes from `offset` on; undefined where they cannot be had by themselves. @throws {RelayError} dataset_changed. */
+/** The bytes from `start` on, up to but without `end`; undefined where they cannot be had by themselves. @throws {RelayError} dataset_changed. */
 async function openRest(
   { transport, mac, dataset, signal, onChange }: ResponseContext,
-  offset: number,
+  { start, end }: { readonly start: number; readonly end?: number | undefined },
   etag: string,
   more: Readonly<Record<string, string>> = {},
 ): Promise<{ readonly response: Response; readonly size: number } | undefined> {
   const path = `connectors/${mac}/datasets/${encodeDatasetPath(dataset)}`;
   const query = onChange === 'prefix' ? { on_change: onChange } : {};
-  const headers = { Range: `bytes=${offset}-`, 'If-Match': etag, ...more };
+  const headers = { Range: `bytes=${start}-${end === undefined ? '' : end - 1}`, 'If-Match': etag, ...more };
   const response = await withinDeadline(
     transport.stallTimeoutMs,
     signal,
@@ -151,7 +156,7 @@ async function openRest(
   );
   if (response.status === 206) {
     const range = parseContentRange(response.headers.get('Content-Range') ?? '');
-    if (range?.offset === offset && response.body !== null) return { response, size: range.size };
+    if (range?.offset === start && response.body !== null) return { response, size: range.size };
   } else if (!response.ok) {
     const error = await transport.readError(response, signal);
     if (error.code !== 'precondition_failed') throw error;

@@ -122,14 +122,15 @@ export const streamComplete = z.object({
 });
 export type StreamComplete = z.infer<typeof streamComplete>;
 
-/** The JSON answer to `result`, `init`, `chunk` and `complete`. */
-export interface Receipt {
-  request_id: string;
+/** The JSON answer to `result`, `init`, `chunk`, `complete` and `progress`. */
+export const receipt = z.object({
+  request_id: requestId,
   /** The offset of the next byte that is not there yet. */
-  next_offset?: number;
+  next_offset: byteCount.optional(),
   /** Up to where chunks may be sent before it is their turn; where the connector said `parallel`. */
-  readonly window_end?: number;
-}
+  window_end: byteCount.optional(),
+});
+export type Receipt = z.infer<typeof receipt>;
 
 /** The JSON body of `POST /datasets/offload/parts`. */
 export const partsRequest = z.object({
@@ -161,3 +162,6 @@ export const offloadProgress = z.object({
   total_size: byteCount.optional(),
 });
 export type OffloadProgress = z.infer<typeof offloadProgress>;
+
+/** The JSON body that `POST /connectors/{mac}/heartbeat` may have; `draining` is the one event that counts. */
+export const heartbeat = z.object({ event: z.string().optional() });

@@ -1,8 +1,8 @@
 import * as z from 'zod';
 import { parseDatasetName } from './dataset-name.ts';
 import { RelayError } from './errors.ts';
-import { parseMac } from './mac.ts';
-import { isRequestId } from './request-id.ts';
+import { MAC_PATTERN, parseMac } from './mac.ts';
+import { REQUEST_ID_SHAPE } from './request-id.ts';
 import { parseTraceparent } from './trace-context.ts';
 
 /** Turns a parser that returns a value or a RelayError into a schema. */
@@ -15,9 +15,18 @@ function parsed<T>(parse: (text: string) => T | RelayError) {
   });
 }
 
-export const mac = parsed(parseMac);
-export const datasetName = parsed(parseDatasetName);
-export const requestId = z.string().refine(isRequestId, 'is not a request id');
+// What `meta` says is in the description of the HTTP interface (OpenAPI), where code says nothing.
+export const mac = parsed(parseMac).meta({
+  description: 'A MAC address in any usual spelling.',
+  pattern: MAC_PATTERN,
+  examples: ['cc-28-aa-01-02-03'],
+});
+export const datasetName = parsed(parseDatasetName).meta({
+  description: "A path relative to the node's data directory, with a slash between its parts.",
+  minLength: 1,
+  examples: ['2026/run 1.csv'],
+});
+export const requestId = z.string().regex(REQUEST_ID_SHAPE, 'is not a request id');
 
 /** A count of bytes, or an offset. */
 export const byteCount = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
@@ -48,7 +57,7 @@ function mediaType(): RegExp {
 export const timestamp = z.iso.datetime({ offset: true });
 
 /** http or https. */
-export const httpUrl = z.string().max(8192).refine(isHttpUrl, 'is not an http(s) URL');
+export const httpUrl = z.string().max(8192).refine(isHttpUrl, 'is not an http(s) URL').meta({ format: 'uri' });
 
 /** A `traceparent`; one that is none is left out rather than refused, since nothing depends on it. */
 export const traceparent = z

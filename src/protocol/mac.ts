@@ -6,11 +6,14 @@ declare const brand: unique symbol;
 export type Mac = string & { readonly [brand]: 'Mac' };
 
 const SPELLINGS = [
-  /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i,
-  /^[0-9a-f]{2}(?:-[0-9a-f]{2}){5}$/i,
-  /^[0-9a-f]{4}(?:\.[0-9a-f]{4}){2}$/i,
-  /^[0-9a-f]{12}$/i,
+  /^[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}$/,
+  /^[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}$/,
+  /^[0-9A-Fa-f]{4}(?:\.[0-9A-Fa-f]{4}){2}$/,
+  /^[0-9A-Fa-f]{12}$/,
 ];
+
+/** What any of these spellings matches, and nothing else. */
+export const MAC_PATTERN = SPELLINGS.map(({ source }) => source).join('|');
 
 /**
  * Reads a MAC address in any usual spelling (colons, hyphens, dotted quads, bare).

@@ -2,7 +2,7 @@
  * Request ids: the id of the router that made it, `-`, and 128 random bits, all in base64url or hex. Unguessable, since
  * without tokens the id is what lets a connector answer.
  */
-const SHAPE = /^[A-Za-z0-9_-]{1,128}$/;
+export const REQUEST_ID_SHAPE = /^[A-Za-z0-9_-]{1,128}$/;
 
 const ID_BYTES = 16;
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
@@ -29,5 +29,5 @@ export function readRouterId(requestId: string): string {
 
 /** Whether `text` could be a request id at all. */
 export function isRequestId(text: unknown): text is string {
-  return typeof text === 'string' && SHAPE.test(text);
+  return typeof text === 'string' && REQUEST_ID_SHAPE.test(text);
 }

@@ -8,7 +8,7 @@ import { withTrace } from '../observability/trace.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { createRequestId } from '../protocol/request-id.ts';
 import { parseTraceparent, traceIdOf } from '../protocol/trace-context.ts';
-import { Access, type Scope } from './access/access.ts';
+import { Access } from './access/access.ts';
 import { Cors } from './access/cors.ts';
 import type { Grant } from './access/grant.ts';
 import { BaseUrl } from './base-url.ts';
@@ -26,7 +26,6 @@ import type { LinkEvents } from './links/link.ts';
 import { SseLinks } from './links/sse.ts';
 import { WebSocketLinks } from './links/websocket.ts';
 import { OffloadStore } from './offload-store.ts';
-import type { RequestSide } from './limits/requests.ts';
 import type { RouterOptions } from './options.ts';
 import { Offloads } from './patterns/offloading.ts';
 import { Registry } from './registry.ts';
@@ -38,9 +37,10 @@ import { answerRoutes } from './routes/answers.ts';
 import { connectorRoutes } from './routes/connectors.ts';
 import { datasetRoutes } from './routes/datasets.ts';
 import { linkRoutes } from './routes/links.ts';
+import { withDescription } from './routes/openapi.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { requestRoutes } from './routes/requests.ts';
-import { type Route, RouteTable, splitTarget } from './routes/route.ts';
+import { isConnectorScope, RouteTable, sideOf, splitTarget } from './routes/route.ts';
 import { isSocketRequest, upgrade } from './routes/upgrade.ts';
 import { HttpServer } from './server.ts';
 import { WindowBudget } from './window.ts';
@@ -167,7 +167,7 @@ export class Router {
       });
     }
     this.#sockets = new WebSocketLinks(events);
-    this.#routes = new RouteTable([
+    const routes = withDescription([
       ...requestRoutes,
       ...answerRoutes,
       ...linkRoutes(new SseLinks(events)),
@@ -175,6 +175,7 @@ export class Router {
       ...datasetRoutes,
       ...operationRoutes,
     ]);
+    this.#routes = new RouteTable(routes);
   }
 
   /**
@@ -379,16 +380,6 @@ export class Router {
     else options.logger.warn({ ...line, detail: record.error.message }, 'request failed');
   }
 }
-
-/** As whose a request counts; undefined for what nobody has to wait for, and for links, which are counted as connections. */
-function sideOf({ scope, isLink }: Route): RequestSide | undefined {
-  if (isLink) return undefined;
-  // Whoever watches the router sees it also when it is full.
-  if (scope === 'public' || scope === 'metrics') return undefined;
-  return isConnectorScope(scope) ? 'connector' : 'app';
-}
-
-const isConnectorScope = (scope: Scope): boolean => scope === 'connector' || scope === 'answer';
 
 function openStateDir(directory: string): void {
   try {

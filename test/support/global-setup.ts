@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { ensureMinio } from '../../scripts/minio.mjs';
-import { ensurePython } from '../../scripts/python.mjs';
+import { ensurePython, ensureSchemathesis } from '../../scripts/python.mjs';
 import { ensurePrograms } from '../../scripts/test-programs.mjs';
 
 /**
@@ -17,5 +17,6 @@ export default async function setup(): Promise<void> {
   const log = (text: string): void => void process.stderr.write(`${text}\n`);
   await ensurePrograms(log).catch(() => {});
   await ensurePython(log).catch(() => {});
+  await ensureSchemathesis(log).catch(() => {});
   await ensureMinio(log).catch(() => {});
 }

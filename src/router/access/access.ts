@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Logger } from '../../observability/logger.ts';
 import { RelayError } from '../../protocol/errors.ts';
-import type { TokenRole } from '../../protocol/token.ts';
+import { TOKEN_ROLES, type TokenRole } from '../../protocol/token.ts';
 import type { Exchange } from '../exchange.ts';
 import type { Cors } from './cors.ts';
 import { isAmbient, readCredential } from './credential.ts';
@@ -13,19 +13,21 @@ import { fingerprintOf, type TokenFault, TokenVerifier, type Verdict } from './t
 
 /**
  * What an endpoint is for, and so who may use it: `public` and `signed` (by its URL) everybody, `app` and `connector` those
- * roles, `answer` connectors that answer a command, `listing` apps and monitors, `metrics` monitors.
+ * roles, `answer` connectors that answer a command, `listing` apps and monitors, `metrics` monitors, `any` all of them.
  */
-export type Scope = 'public' | 'signed' | 'app' | 'listing' | 'metrics' | 'connector' | 'answer';
+export type Scope = 'public' | 'signed' | 'app' | 'listing' | 'metrics' | 'connector' | 'answer' | 'any';
 
 /** What is for holders of a token. */
 type GuardedScope = Exclude<Scope, 'public' | 'signed'>;
 
-const ROLES_OF: Readonly<Record<GuardedScope, readonly TokenRole[]>> = {
+/** Whose token each of them takes. */
+export const ROLES_OF: Readonly<Record<GuardedScope, readonly TokenRole[]>> = {
   app: ['app'],
   listing: ['app', 'monitor'],
   metrics: ['monitor'],
   connector: ['connector'],
   answer: ['connector'],
+  any: TOKEN_ROLES,
 };
 
 export interface AccessOptions {

@@ -1,4 +1,4 @@
-import * as z from 'zod';
+import { heartbeat } from '../../protocol/answers.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { parseMac, type Mac } from '../../protocol/mac.ts';
@@ -11,7 +11,6 @@ import { SseLink, type SseLinks } from '../links/sse.ts';
 import { readJson } from './read-json.ts';
 import type { Call, Route } from './route.ts';
 
-const heartbeat = z.object({ event: z.string().optional() });
 const MAX_HEARTBEAT_BYTES = 1024;
 
 /** The endpoints by which connectors hold their link; the WebSocket one is an upgrade and not among them. */

@@ -3,7 +3,7 @@ import { RelayError } from '../../protocol/errors.ts';
 import type { Scope } from '../access/access.ts';
 import type { Grant } from '../access/grant.ts';
 import type { Context } from '../context.ts';
-import type { Slot } from '../limits/requests.ts';
+import type { RequestSide, Slot } from '../limits/requests.ts';
 
 /** One request on its way through its handler. */
 export interface Call {
@@ -28,6 +28,17 @@ export interface Route {
   /** It opens a link, which is no request that anybody waits for. */
   readonly isLink?: true;
   handle(context: Context, call: Call): void | Promise<void>;
+}
+
+/** Whether it is for connectors, whose requests belong to those that they answer. */
+export const isConnectorScope = (scope: Scope): boolean => scope === 'connector' || scope === 'answer';
+
+/** As whose a request counts; undefined for what nobody has to wait for, and for links, which are counted as connections. */
+export function sideOf({ scope, isLink }: Route): RequestSide | undefined {
+  if (isLink) return undefined;
+  // Whoever watches the router sees it also when it is full.
+  if (scope === 'public' || scope === 'metrics') return undefined;
+  return isConnectorScope(scope) ? 'connector' : 'app';
 }
 
 /** What a method and a path lead to. */

@@ -33,5 +33,12 @@ test('it exports what the documents name, and nothing of its insides', () => {
 });
 
 test('what saves to files is apart from it, since it needs Node', () => {
-  expect(Object.keys(files).toSorted()).toEqual(['checkTarget', 'outputError', 'saveTo', 'verify', 'writeOut']);
+  expect(Object.keys(files).toSorted()).toEqual([
+    'checkTarget',
+    'download',
+    'outputError',
+    'saveTo',
+    'verify',
+    'writeOut',
+  ]);
 });

@@ -1,0 +1,33 @@
+import type { DatasetOptions, RelayClient } from './client.ts';
+import { type ResumeOptions, saveTo } from './save.ts';
+import type { Receipt } from './verify.ts';
+import type { SaveOptions } from './write-out.ts';
+
+/** How to download a dataset into a file. */
+export interface DownloadToOptions
+  extends Pick<SaveOptions, 'signal' | 'requireDigest' | 'onBytes'>,
+    Pick<DatasetOptions, 'onInterruption'>,
+    Pick<ResumeOptions, 'onResume' | 'onStartOver' | 'onKept'> {
+  /** Leave what has arrived when it breaks off, and go on with it the next time, as `saveTo` does. Default true. */
+  readonly resume?: boolean | undefined;
+}
+
+/**
+ * Downloads a dataset by pattern B into a file, which appears once it is whole and its digest agrees.
+ * @throws {RelayError} as `requestStream` and `saveTo` do.
+ */
+export function download(
+  client: RelayClient,
+  mac: string,
+  dataset: string,
+  path: string,
+  { resume = true, onInterruption, onResume, onStartOver, onKept, ...options }: DownloadToOptions = {},
+): Promise<Receipt> {
+  const { signal } = options;
+  return saveTo(path, (known) => client.requestStream(mac, dataset, { known, signal, onInterruption }), {
+    ...options,
+    // The bytes go to the file and nowhere else.
+    ownsBytes: true,
+    ...(resume && { resume: { from: client.datasetUrl(mac, dataset), onResume, onStartOver, onKept } }),
+  });
+}
