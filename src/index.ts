@@ -4,7 +4,9 @@
  */
 export {
   type CallOptions,
+  type ConnectorsOptions,
   type DatasetOptions,
+  type DatasetsOptions,
   type OffloadOptions,
   RelayClient,
   type RelayClientOptions,
