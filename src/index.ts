@@ -3,6 +3,14 @@
  * @module
  */
 export {
+  openByPattern,
+  type OpenedContent,
+  type OpenOptions,
+  tryPatterns,
+  type TryOptions,
+} from './client/by-pattern.ts';
+export { choosePattern, type Pattern, type PatternChoice, type PatternFacts } from './client/choose-pattern.ts';
+export {
   type CallOptions,
   type ConnectorsOptions,
   type DatasetOptions,

@@ -20,12 +20,12 @@ export const connectorRoutes: Route[] = [
     scope: 'listing',
     handle(context, { response, query, grant }) {
       const { limit, cursor = '' } = readPage(query);
-      const { matches, params } = readConnectorFilter(query);
+      const filter = readConnectorFilter(query);
       const covered = context.registry.list((mac) => mac > cursor && grant.coversMac(mac));
-      const after = covered.filter((connector) => matches(connector));
+      const after = covered.filter((connector) => filter.matches(connector));
       const connectors = after.slice(0, limit);
       const next = after.length > limit ? connectors.at(-1)?.mac : undefined;
-      sendPage(response, '/connectors', { connectors }, limit, next, params);
+      sendPage(response, '/connectors', { connectors }, limit, next, filter.params);
     },
   },
   {

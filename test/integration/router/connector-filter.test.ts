@@ -4,7 +4,7 @@ import { startOwnConnector } from '../../support/own-connector.ts';
 import { startRouter } from '../../support/router.ts';
 
 interface Page {
-  readonly connectors: { mac: string }[];
+  readonly connectors?: { mac: string }[];
   readonly next?: string;
   readonly detail?: string;
 }

@@ -26,12 +26,24 @@ test('it exports what the documents name, and nothing of its insides', () => {
   expect(Object.keys(library).toSorted()).toEqual([
     'RelayClient',
     'RelayError',
+    'choosePattern',
     'downloadOffloaded',
     'isErrorCode',
+    'openByPattern',
+    'tryPatterns',
     'withRetries',
   ]);
 });
 
 test('what saves to files is apart from it, since it needs Node', () => {
-  expect(Object.keys(files).toSorted()).toEqual(['checkTarget', 'outputError', 'saveTo', 'verify', 'writeOut']);
+  expect(Object.keys(files).toSorted()).toEqual([
+    'checkTarget',
+    'downloadAll',
+    'downloadFleet',
+    'isGlob',
+    'outputError',
+    'saveTo',
+    'verify',
+    'writeOut',
+  ]);
 });
