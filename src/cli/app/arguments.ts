@@ -47,7 +47,8 @@ export function addMacArgument<T>(yargs: Argv<T>, optional: string): Argv<T & { 
 /** Declares `<mac> <dataset>`; `--connectors` takes the place of the first, and is then its value. */
 export function addSelectionArguments<T>(yargs: Argv<T>): Argv<T & { mac: string; dataset: string }> {
   const shifted = yargs.middleware((args: Record<string, unknown>) => {
-    if (args['connectors'] === undefined || args['help'] === true) return;
+    // yargs may come by here more than once.
+    if (args['connectors'] === undefined || args['connectors'] === args['mac'] || args['help'] === true) return;
     if (args['dataset'] !== undefined)
       throw new RelayError('usage', '--connectors takes the place of <mac>: only a pattern for datasets goes with it');
     args['dataset'] = args['mac'];

@@ -12,6 +12,7 @@ export class ManyProgress implements Disposable {
   readonly #note: (text: string) => void;
   readonly #running = new Map<string, { readonly bar: SingleBar; readonly size: number; received: number }>();
   readonly #startedAt = Date.now();
+  #isClosed = false;
   #files = 0;
   #filesDone = 0;
   #bytes = 0;
@@ -80,6 +81,10 @@ export class ManyProgress implements Disposable {
 
   /** Takes the lines away. */
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    // What was noted since it was last drawn would be lost.
+    this.#bars?.update();
     this.#bars?.stop();
   }
 
