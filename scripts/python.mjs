@@ -81,10 +81,11 @@ async function ensureEnvironment(name, requirements, log = () => undefined) {
   return python;
 }
 
+const say = (line) => process.stderr.write(`${line}\n`);
+
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   try {
-    const log = (line) => process.stderr.write(`${line}\n`);
-    for (const ensure of [ensurePython, ensureSchemathesis]) process.stdout.write(`${await ensure(log)}\n`);
+    for (const ensure of [ensurePython, ensureSchemathesis]) process.stdout.write(`${await ensure(say)}\n`);
   } catch (error) {
     process.stderr.write(`${error.message}\n`);
     process.exitCode = 1;

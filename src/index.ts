@@ -3,9 +3,19 @@
  * @module
  */
 export {
+  type ByPatternOptions,
+  openByPattern,
+  type OpenedContent,
+  tryPatterns,
+  type TryOptions,
+} from './client/by-pattern.ts';
+export { choosePattern, type Pattern, type PatternChoice, type PatternFacts } from './client/choose-pattern.ts';
+export {
   type CallOptions,
+  type ConnectorsOptions,
   type DatasetOptions,
   type DigestOptions,
+  type DatasetsOptions,
   type OffloadOptions,
   RelayClient,
   type RelayClientOptions,

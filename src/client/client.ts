@@ -58,6 +58,20 @@ interface MatchOptions extends VersionOptions {
 /** What a request for a digest takes. */
 export interface DigestOptions extends PollOptions, MatchOptions {}
 
+/** Which connectors to list. */
+export interface ConnectorsOptions extends CallOptions {
+  /** Only those that have all of these labels. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Only those that are there, or those that are not. */
+  readonly state?: ConnectorInfo['state'] | undefined;
+}
+
+/** Which datasets to list. */
+export interface DatasetsOptions extends CallOptions {
+  /** Only names that match; `*` stops at `/`, `**` does not. A router that is older lists all: look at the names as well. */
+  readonly glob?: string | undefined;
+}
+
 /** What a request for the bytes of a dataset takes. */
 export interface DatasetOptions extends CallOptions, VersionOptions {
   /** Ask for the digest of the whole, which costs the node a pass of SHA-256. Default true. */
@@ -103,13 +117,19 @@ export class RelayClient {
       .href;
   }
 
-  /** Every connector that the router has seen, page by page as they are read. */
-  async *connectors({ signal }: CallOptions = {}): AsyncGenerator<ConnectorInfo, void, undefined> {
+  /** Every connector that the router has seen, or those of them that are asked for, page by page as they are read. */
+  async *connectors(options: ConnectorsOptions = {}): AsyncGenerator<ConnectorInfo, void, undefined> {
+    const { labels = {}, state, signal } = options;
+    const label = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+    // A router that is older than these parameters lists all.
+    const isWanted = (connector: ConnectorInfo): boolean =>
+      (state === undefined || connector.state === state) &&
+      Object.entries(labels).every(([key, value]) => connector.labels[key] === value);
     for (let cursor: string | undefined, more = true; more; ) {
-      const query = { limit: MAX_LIST_LIMIT, cursor };
+      const query = { limit: MAX_LIST_LIMIT, cursor, label, state };
       const response = await this.#transport.send({ method: 'GET', path: 'connectors', query, signal });
       const page = await this.#transport.readJson(response, connectorList, signal);
-      yield* page.connectors;
+      yield* page.connectors.filter(isWanted);
       more = page.next !== undefined && page.next !== cursor;
       cursor = page.next;
     }
@@ -122,10 +142,10 @@ export class RelayClient {
   }
 
   /** The datasets that a connector offers, in order of name, page by page as they are read. */
-  async *datasets(mac: string, { signal }: CallOptions = {}): AsyncGenerator<DatasetInfo, void, undefined> {
+  async *datasets(mac: string, { glob, signal }: DatasetsOptions = {}): AsyncGenerator<DatasetInfo, void, undefined> {
     const path = `connectors/${checkMac(mac)}/datasets`;
     for (let cursor: string | undefined, more = true; more; ) {
-      const query = { limit: MAX_LIST_LIMIT, cursor };
+      const query = { limit: MAX_LIST_LIMIT, cursor, glob };
       const response = await this.#transport.send({ method: 'GET', path, query, signal });
       const page = await this.#transport.readJson(response, datasetList, signal);
       yield* page.datasets;

@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { type ErrorCode, RelayError } from '../protocol/errors.ts';
 import type { Content, Known } from './content.ts';
 import { hashLead, type Lead, PositionedWriter, SequentialWriter } from './file-writer.ts';
+import { findCopy } from './local-copy.ts';
 import { outputError } from './output-error.ts';
 import { leadOf, type Origin, PartialFile } from './partial-file.ts';
 import { endSpecialFile, openSpecialFile } from './special-file.ts';
@@ -36,6 +37,8 @@ export interface ResumeOptions {
 export interface SaveToOptions extends SaveOptions {
   /** Leave what has arrived when it breaks off, and go on with it the next time. Default: nothing is left. */
   readonly resume?: ResumeOptions | undefined;
+  /** Whether a target that is a link is followed, and one that is a device or FIFO written to. Default true. */
+  readonly followLinks?: boolean | undefined;
 }
 
 /** What makes all that has arrived useless; after anything else the next transfer may go on with it. */
@@ -63,7 +66,8 @@ export async function saveTo(path: string, source: ContentSource, options: SaveT
   };
   try {
     options.signal?.throwIfAborted();
-    const target = await findTarget(path).catch((cause: unknown) => {
+    const finding = options.followLinks === false ? findPlainTarget(path) : findTarget(path);
+    const target = await finding.catch((cause: unknown) => {
       throw outputError(cause, path);
     });
     return target.isSpecial
@@ -121,6 +125,12 @@ async function findTarget(path: string): Promise<Target> {
     return { path: current, isSpecial: false, existing: found };
   }
   throw Object.assign(new Error('too many symbolic links'), { code: 'ELOOP' });
+}
+
+async function findPlainTarget(path: string): Promise<Target> {
+  const existing = await findCopy(path);
+  if (existing !== undefined) await access(path, constants.W_OK);
+  return { path, isSpecial: false, existing };
 }
 
 type Open = (known?: Known) => Promise<Content>;

@@ -37,7 +37,8 @@ export interface TransportOptions {
 export interface Call {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'DELETE';
   readonly path: string;
-  readonly query?: Readonly<Record<string, string | number | undefined>>;
+  /** A list is a parameter that is repeated. */
+  readonly query?: Readonly<Record<string, string | number | readonly string[] | undefined>>;
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent as JSON. */
   readonly json?: unknown;
@@ -110,7 +111,9 @@ export class Transport {
   /** Makes the call and resolves when any response has begun. */
   async exchange({ method, path, query = {}, headers = {}, json, signal }: Call): Promise<Response> {
     const url = new URL(path, this.baseUrl);
-    for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, `${value}`);
+    for (const [key, value] of Object.entries(query)) {
+      for (const each of [value ?? []].flat()) url.searchParams.append(key, `${each}`);
+    }
     const { fetch } = this;
     const token = typeof this.#token === 'function' ? this.#token() : this.#token;
     try {

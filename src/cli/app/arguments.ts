@@ -45,6 +45,19 @@ export function addMacArgument<T>(yargs: Argv<T>, optional: string): Argv<T & { 
   return completeArguments(declareMac(yargs), ['mac'], optional);
 }
 
+/** Declares `<mac> <dataset>`; `--connectors` takes the place of the first, and is then its value. */
+export function addSelectionArguments<T>(yargs: Argv<T>): Argv<T & { mac: string; dataset: string }> {
+  const shifted = yargs.middleware((args: Record<string, unknown>) => {
+    // yargs may come by here more than once.
+    if (args['connectors'] === undefined || args['connectors'] === args['mac'] || args['help'] === true) return;
+    if (args['dataset'] !== undefined)
+      throw new RelayError('usage', '--connectors takes the place of <mac>: only a pattern for datasets goes with it');
+    args['dataset'] = args['mac'];
+    args['mac'] = args['connectors'];
+  }, true);
+  return addDatasetArguments(shifted);
+}
+
 function declareMac<T>(yargs: Argv<T>): Argv<T & { mac: string }> {
   return yargs.positional('mac', {
     describe: 'MAC address of the connector, in any usual spelling',

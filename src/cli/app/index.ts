@@ -3,6 +3,7 @@ import type { CommandContext } from '../io.ts';
 import { type AppCommand, relax } from './arguments.ts';
 import { connectorsCommand } from './connectors.ts';
 import { datasetsCommand } from './datasets.ts';
+import { requestCommand } from './request.ts';
 import { requestOffloadCommand } from './request-offload.ts';
 import { requestStreamCommand } from './request-stream.ts';
 import { requestSyncCommand } from './request-sync.ts';
@@ -16,6 +17,7 @@ export function appCommand(context: CommandContext): CommandModule {
     // The types of yargs do not know the second argument.
     builder: (yargs: Argv, isHelp?: boolean) => {
       const commands = [
+        requestCommand(context),
         requestSyncCommand(context),
         requestStreamCommand(context),
         requestOffloadCommand(context),

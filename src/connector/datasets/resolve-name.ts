@@ -2,9 +2,9 @@ import { lstat, opendir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { type DatasetName, parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
+import { isPlainOnWindows, mayBeShortAlias } from '../../protocol/windows-name.ts';
 import type { DataDir } from './data-dir.ts';
 import { isNotThere } from './file-errors.ts';
-import { isPlainOnWindows, mayBeShortAlias } from './windows-name.ts';
 
 /** Whether a name may be looked for at all. What the protocol would not let pass is not looked for either. */
 export function isOffered(name: string, { hidden, platform }: Pick<DataDir, 'hidden' | 'platform'>): boolean {

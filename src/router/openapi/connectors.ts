@@ -6,7 +6,7 @@ export const connectorOperations: Operations = {
   'GET /connectors': {
     id: 'listConnectors',
     summary: 'The connectors that the router has seen',
-    query: ['limit', 'cursor'],
+    query: ['limit', 'cursor', 'label', 'state'],
     answers: { 200: { description: 'A page.', content: { 'application/json': 'ConnectorList' }, headers: ['Link'] } },
   },
   'GET /connectors/{mac}': {

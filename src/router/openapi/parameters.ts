@@ -42,6 +42,11 @@ export const QUERY = {
     description: '`prefix`: the dataset may grow meanwhile, and what was there at first is sent.',
     schema: { enum: ['fail', 'prefix'], default: 'fail' },
   },
+  label: {
+    description: '`KEY=VALUE`: only those with this label; repeated, with all of them.',
+    schema: { type: 'array', items: { type: 'string', pattern: '^[^=]+=' } },
+  },
+  state: { description: 'Only those in this state.', schema: { enum: ['online', 'offline'] } },
   capabilities: { description: 'As `Relay-Capabilities`, where a client cannot set headers.', schema: TEXT },
 } satisfies Record<string, Described>;
 export type QueryParameter = keyof typeof QUERY;

@@ -5,6 +5,7 @@ import type { Mac } from '../../protocol/mac.ts';
 import { askList } from '../patterns/catalog.ts';
 import type { Context } from '../context.ts';
 import { sendJson } from '../reply.ts';
+import { readConnectorFilter } from './connector-filter.ts';
 import { goneSignal } from './gone-signal.ts';
 import { readMac, refuseWhileDraining } from './links.ts';
 import type { Call, Route } from './route.ts';
@@ -19,10 +20,12 @@ export const connectorRoutes: Route[] = [
     scope: 'listing',
     handle(context, { response, query, grant }) {
       const { limit, cursor = '' } = readPage(query);
-      const after = context.registry.list((mac) => mac > cursor && grant.coversMac(mac));
+      const filter = readConnectorFilter(query);
+      const covered = context.registry.list((mac) => mac > cursor && grant.coversMac(mac));
+      const after = covered.filter((connector) => filter.matches(connector));
       const connectors = after.slice(0, limit);
       const next = after.length > limit ? connectors.at(-1)?.mac : undefined;
-      sendPage(response, '/connectors', { connectors }, limit, next);
+      sendPage(response, '/connectors', { connectors }, limit, next, filter.params);
     },
   },
   {
@@ -87,19 +90,20 @@ function readPage(query: URLSearchParams): { limit: number; cursor?: string } {
   return { limit: Math.min(Number(limit), MAX_LIST_LIMIT), ...(cursor !== null && { cursor }) };
 }
 
-/** One page of a listing; `Link` names the next one relative to this (RFC 8288). */
+/** One page of a listing; `Link` names the next one, of the same filter, relative to this (RFC 8288). */
 function sendPage(
   response: Call['response'],
   path: string,
   body: object,
   limit: number,
   next: string | undefined,
+  filter: readonly [string, string][] = [],
 ): void {
   if (next === undefined) {
     sendJson(response, 200, body);
     return;
   }
-  const query = new URLSearchParams({ limit: String(limit), cursor: next });
+  const query = new URLSearchParams([...filter, ['limit', String(limit)], ['cursor', next]]);
   const last = path.slice(path.lastIndexOf('/') + 1);
   sendJson(response, 200, { ...body, next }, { Link: `<${last}?${query}>; rel="next"` });
 }

@@ -52,6 +52,23 @@ describe('listings', () => {
     expect(relay.seen.map(({ url }) => url)).toEqual(['/connectors?limit=1000', '/connectors?limit=1000&cursor=b']);
   });
 
+  test('asks for connectors by label and state, and looks itself where the router lists all', async () => {
+    await using relay = await withClient((_, response) =>
+      sendJson(response, 200, {
+        connectors: [
+          { ...connector('cc-28-aa-01-02-03'), labels: { site: 'oslo', line: '3' } },
+          { ...connector('cc-28-aa-01-02-04'), labels: { site: 'oslo' } },
+          { ...connector('cc-28-aa-01-02-05'), labels: { site: 'oslo', line: '3' }, state: 'offline' },
+        ],
+      }),
+    );
+    const wanted = relay.client.connectors({ labels: { site: 'oslo', line: '3' }, state: 'online' });
+    expect((await collect(wanted)).map(({ mac }) => mac)).toEqual(['cc-28-aa-01-02-03']);
+    expect(relay.seen.map(({ url }) => url)).toEqual([
+      '/connectors?limit=1000&label=site%3Doslo&label=line%3D3&state=online',
+    ]);
+  });
+
   test('asks for a page of datasets only when it is read, under the base URL with its prefix', async () => {
     await using relay = await withClient(
       (_, response) => sendJson(response, 200, { datasets: [{ name: 'a/ü.csv', size: 1 }], next: 'more' }),

@@ -26,8 +26,11 @@ test('it exports what the documents name, and nothing of its insides', () => {
   expect(Object.keys(library).toSorted()).toEqual([
     'RelayClient',
     'RelayError',
+    'choosePattern',
     'downloadOffloaded',
     'isErrorCode',
+    'openByPattern',
+    'tryPatterns',
     'withRetries',
   ]);
 });
@@ -36,6 +39,9 @@ test('what saves to files is apart from it, since it needs Node', () => {
   expect(Object.keys(files).toSorted()).toEqual([
     'checkTarget',
     'download',
+    'downloadAll',
+    'downloadFleet',
+    'isGlob',
     'outputError',
     'saveTo',
     'verify',

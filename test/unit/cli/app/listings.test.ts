@@ -53,6 +53,17 @@ describe('listings', () => {
     expect(JSON.parse(String(json.stdout))).toEqual({ connectors: [connector] });
   });
 
+  test('connectors by label and state', async () => {
+    await using relay = await serve((_, response) => sendJson(response, 200, { connectors: [connector] }));
+    const list = async (...words: string[]) => runApp(['connectors', ...words], { router: relay.url });
+    expect(String((await list('--label', 'site=north', '--state', 'online')).stdout)).toContain(MAC);
+    expect(relay.seen.at(-1)?.url).toContain('label=site%3Dnorth&state=online');
+    const none = await list('--label', 'site=north', '--label', 'line=1');
+    expect([none.code, String(none.stdout), none.stderr]).toEqual([0, '', 'relay: no connector is like that\n']);
+    expect(await list('--label', 'north')).toMatchObject({ code: 2, stderr: expect.stringContaining('KEY=VALUE') });
+    expect(await list('--state', 'away')).toMatchObject({ code: 2, stderr: expect.stringContaining('online') });
+  });
+
   test('no connectors is a note', async () => {
     await using relay = await serve((_, response) => sendJson(response, 200, { connectors: [] }));
     const { code, stdout, stderr } = await runApp(['connectors'], { router: relay.url });

@@ -1,8 +1,8 @@
 import path from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { isOffered } from '../../../../src/connector/datasets/resolve-name.ts';
-import { isPlainOnWindows, mayBeShortAlias } from '../../../../src/connector/datasets/windows-name.ts';
+import { isOffered } from '../../../src/connector/datasets/resolve-name.ts';
+import { isPlainOnWindows, mayBeShortAlias } from '../../../src/protocol/windows-name.ts';
 
 describe('a name on Windows', () => {
   test.each([

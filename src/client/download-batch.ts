@@ -1,0 +1,206 @@
+import path from 'node:path';
+import picomatch from 'picomatch';
+import type { DatasetInfo } from '../protocol/answers.ts';
+import { RelayError } from '../protocol/errors.ts';
+import type { RelayClient } from './client.ts';
+import { type Course, downloadFile } from './download-file.ts';
+import type { DownloadOptions, DownloadResult, DownloadSummary } from './download-types.ts';
+import { digestCopy, findCopy, looksCurrent } from './local-copy.ts';
+import { outputError } from './output-error.ts';
+import { withRetries } from './retry.ts';
+import { Slots } from './slots.ts';
+import { TargetDirectory } from './target-directory.ts';
+import { foldsCase, splitTargetName, TakenNames } from './target-names.ts';
+
+/** As tokens have them: a name that begins with a dot or an exclamation mark is a name like any other. */
+const GLOB_OPTIONS = { dot: true, nonegate: true, windows: false, strictSlashes: true };
+
+const NEVER = new AbortController().signal;
+
+/** Whether a text is a pattern for names, and not one name. */
+export const isGlob = (text: string): boolean => picomatch.scan(text).isGlob;
+
+/** Downloads datasets of one connector or of several below one directory, a limited number at a time. */
+export class Download implements AsyncDisposable {
+  readonly #client: RelayClient;
+  readonly #options: DownloadOptions;
+  readonly #directory: TargetDirectory | undefined;
+  readonly #path: string;
+  readonly #slots: Slots;
+  readonly #taken = new TakenNames();
+  readonly #matches: (name: string) => boolean;
+  readonly #summary = { fetched: 0, present: 0, planned: 0, failed: 0, bytes: 0 };
+  #foldsCase: Promise<boolean> | undefined;
+
+  private constructor(
+    client: RelayClient,
+    directory: string,
+    opened: TargetDirectory | undefined,
+    options: DownloadOptions,
+  ) {
+    this.#client = client;
+    this.#options = options;
+    this.#path = directory;
+    this.#directory = opened;
+    this.#slots = new Slots(options.parallel ?? 4);
+    const { glob } = options;
+    const compiled = glob === undefined ? () => true : picomatch(glob.normalize('NFC'), GLOB_OPTIONS);
+    this.#matches = (name) => name === glob || compiled(name.normalize('NFC'));
+  }
+
+  /** @throws {RelayError} output_failed when the directory cannot be made or opened. */
+  static async open(client: RelayClient, directory: string, options: DownloadOptions): Promise<Download> {
+    const opened = await TargetDirectory.open(directory, options.dryRun !== true);
+    return new Download(client, directory, opened, options);
+  }
+
+  /** What has become of them until now. */
+  get summary(): DownloadSummary {
+    return { ...this.#summary };
+  }
+
+  /**
+   * Downloads what a connector offers and matches. What fails is told and counted, and keeps nothing else from being fetched.
+   * @param toName the name of the file for a dataset, relative to the directory.
+   * @throws the signal's reason when it fires.
+   */
+  async run(mac: string, toName: (dataset: string) => string): Promise<void> {
+    const { signal } = this.#options;
+    const startedAt = Date.now();
+    const running = new Set<Promise<void>>();
+    try {
+      await this.#list(mac, async (dataset) => {
+        await this.#slots.acquire(signal);
+        const work = this.#one(mac, dataset, toName(dataset.name)).finally(() => {
+          this.#slots.release();
+          running.delete(work);
+        });
+        // What it fails with is the signal's reason, which is thrown below.
+        work.catch(() => undefined);
+        running.add(work);
+      });
+    } catch (thrown) {
+      if (signal?.aborted !== true) {
+        const error = RelayError.from(thrown);
+        this.#tell({ mac, dataset: undefined, outcome: 'failed', attempts: 1, error, ms: Date.now() - startedAt });
+      }
+    }
+    await Promise.allSettled(running);
+    signal?.throwIfAborted();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#directory?.[Symbol.asyncDispose]();
+  }
+
+  /** Every dataset that matches, once, also where the listing breaks off and is begun again. */
+  async #list(mac: string, take: (dataset: DatasetInfo) => Promise<void>): Promise<void> {
+    const { signal, glob, retries = 3, waitMs = 0, onListed, onRetry } = this.#options;
+    const seen = new Set<string>();
+    const list = async (): Promise<void> => {
+      for await (const dataset of this.#client.datasets(mac, { glob, signal })) {
+        if (seen.has(dataset.name) || !this.#matches(dataset.name)) continue;
+        seen.add(dataset.name);
+        onListed?.({ mac, dataset });
+        await take(dataset);
+      }
+    };
+    await withRetries(list, {
+      retries,
+      waitMs,
+      signal: signal ?? NEVER,
+      onRetry: (error, delayMs) => onRetry?.(mac, undefined, error, delayMs),
+    });
+  }
+
+  async #one(mac: string, dataset: DatasetInfo, name: string): Promise<void> {
+    const startedAt = Date.now();
+    const course: Course = { pattern: undefined, attempts: 0, etag: dataset.etag, requestId: undefined };
+    let end: Pick<DownloadResult, 'outcome' | 'size' | 'digest' | 'verified' | 'error'>;
+    try {
+      end = await this.#bring(mac, dataset, name, course);
+    } catch (thrown) {
+      this.#options.signal?.throwIfAborted();
+      end = { outcome: 'failed', size: dataset.size, error: RelayError.from(thrown) };
+    }
+    this.#tell({ mac, dataset: dataset.name, ...course, ...end, ms: Date.now() - startedAt });
+  }
+
+  async #bring(
+    mac: string,
+    dataset: DatasetInfo,
+    name: string,
+    course: Course,
+  ): Promise<Pick<DownloadResult, 'outcome' | 'size' | 'digest' | 'verified'>> {
+    const { dryRun = false, platform = process.platform, onStart } = this.#options;
+    const parts = splitTargetName(name, platform);
+    await this.#take(name);
+    const entered = await this.#directory?.enter(parts.slice(0, -1), !dryRun);
+    if (entered === undefined) return { outcome: 'planned', size: dataset.size };
+    try {
+      const file = `${entered.access}/${parts.at(-1)}`;
+      const current = await this.#compare(mac, dataset, file);
+      if (current !== undefined) return { outcome: 'present', size: dataset.size, ...current };
+      if (dryRun) return { outcome: 'planned', size: dataset.size };
+      onStart?.({ mac, dataset });
+      const receipt = await downloadFile(this.#client, { mac, dataset }, file, course, this.#options);
+      return { outcome: 'fetched', ...receipt };
+    } catch (thrown) {
+      throw nameFile(thrown, path.join(this.#path, name));
+    } finally {
+      await entered.close();
+    }
+  }
+
+  /** Whether the file is the dataset already; undefined where it is not. */
+  async #compare(
+    mac: string,
+    dataset: DatasetInfo,
+    file: string,
+  ): Promise<Pick<DownloadResult, 'digest' | 'verified'> | undefined> {
+    const { checksum = false, signal } = this.#options;
+    const found = await findCopy(file);
+    if (found === undefined) return undefined;
+    if (!checksum) return looksCurrent(found, dataset) ? {} : undefined;
+    if (found.size !== dataset.size) return undefined;
+    const [there, here] = await Promise.all([
+      this.#client.requestDigest(mac, dataset.name, { signal }),
+      digestCopy(file, found.size, signal),
+    ]).catch((error: unknown) => {
+      // Of a node that can give none, all is fetched.
+      if (error instanceof RelayError && error.code === 'not_supported') return [undefined, ''] as const;
+      throw error;
+    });
+    return there?.digest === here ? { digest: here, verified: true } : undefined;
+  }
+
+  /** @throws {RelayError} output_failed when the name would be that of another file. */
+  async #take(name: string): Promise<void> {
+    const taken = this.#taken.take(name);
+    if (taken === undefined) return;
+    const other = JSON.stringify(taken);
+    if (taken === name) throw new RelayError('output_failed', `${other} is the name of another file of this run`);
+    const what = `${JSON.stringify(name)} and ${other} differ in letters' case or composition only`;
+    if (this.#options.dryRun !== true) {
+      this.#foldsCase ??= foldsCase(this.#path);
+      if (await this.#foldsCase) throw new RelayError('output_failed', `${what}, and are one file here`);
+    }
+    this.#options.onWarning?.(`${what}: where they are copied to, they may become one file`);
+  }
+
+  #tell(result: DownloadResult): void {
+    this.#summary[result.outcome] += 1;
+    if (result.outcome === 'fetched' || result.outcome === 'planned') this.#summary.bytes += result.size ?? 0;
+    this.#options.onResult?.(result);
+  }
+}
+
+/** The error, with the path that people know in place of the one by which the file was reached. */
+function nameFile(thrown: unknown, shown: string): unknown {
+  if (!(thrown instanceof RelayError)) return isOfSystem(thrown) ? outputError(thrown, shown) : thrown;
+  if (thrown.code !== 'output_failed') return thrown;
+  if (isOfSystem(thrown.cause)) return outputError(thrown.cause, shown);
+  return new RelayError('output_failed', `cannot write ${JSON.stringify(shown)}: ${thrown.message}`, { cause: thrown });
+}
+
+const isOfSystem = (error: unknown): boolean => error instanceof Error && 'syscall' in error;

@@ -1,0 +1,86 @@
+import type { DatasetInfo } from '../protocol/answers.ts';
+import { RelayError } from '../protocol/errors.ts';
+import { type OpenedContent, openByPattern, tryPatterns } from './by-pattern.ts';
+import type { Pattern } from './choose-pattern.ts';
+import type { RelayClient } from './client.ts';
+import type { Known } from './content.ts';
+import type { DownloadOptions } from './download-types.ts';
+import { readTime } from './content.ts';
+import { withRetries } from './retry.ts';
+import { saveTo } from './save.ts';
+import type { Receipt } from './verify.ts';
+
+/** From this size on what has arrived is worth being gone on with in another run, in bytes. */
+const RESUMABLE_BYTES = 256 * 1024;
+
+const NEVER = new AbortController().signal;
+
+/** How far a transfer has got; it is filled in as it goes, so that it is known of one that fails too. */
+export interface Course {
+  pattern: Pattern | undefined;
+  attempts: number;
+  etag: string | undefined;
+  requestId: string | undefined;
+}
+
+/**
+ * Brings one dataset to a file, by whichever pattern it takes, as often as it takes.
+ * @param path the file; no link is followed.
+ * @throws {RelayError} as `saveTo` and the client's requests do.
+ */
+export async function downloadFile(
+  client: RelayClient,
+  { mac, dataset }: { readonly mac: string; readonly dataset: DatasetInfo },
+  path: string,
+  course: Course,
+  options: DownloadOptions,
+): Promise<Receipt> {
+  const { signal, requireDigest, resume = true, retries = 3, waitMs = 0, fetch, stallTimeoutMs } = options;
+  const subject = { mac, dataset };
+  let isSpoilt = false;
+  const save = async (pattern: Pattern): Promise<Receipt> => {
+    course.attempts += 1;
+    course.pattern = pattern;
+    const open = async (known: Known | undefined): Promise<OpenedContent> => {
+      const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs };
+      const content = await openByPattern(client, pattern, { mac, dataset: dataset.name }, how);
+      course.etag = content.etag;
+      course.requestId = content.requestId;
+      return { ...content, lastModified: timeOf(content, dataset) };
+    };
+    try {
+      return await saveTo(path, open, {
+        signal,
+        requireDigest,
+        followLinks: false,
+        onBytes: (received) => options.onBytes?.(subject, received),
+        ...(dataset.size >= RESUMABLE_BYTES && {
+          resume: { from: client.datasetUrl(mac, dataset.name), startOver: !resume },
+        }),
+      });
+    } catch (error) {
+      if (error instanceof RelayError) {
+        isSpoilt ||= error.code === 'content_mismatch';
+        course.requestId = error.details.request_id ?? course.requestId;
+      }
+      throw error;
+    }
+  };
+  return tryPatterns(
+    { size: dataset.size },
+    (pattern) =>
+      withRetries(() => save(pattern), {
+        retries,
+        waitMs,
+        signal: signal ?? NEVER,
+        onRetry: (error, delayMs) => options.onRetry?.(mac, dataset.name, error, delayMs),
+      }),
+    { signal, onChoice: (choice) => options.onChoice?.(subject, choice) },
+  );
+}
+
+/** A listing tells the time more exactly than HTTP does, if it is of the same version. */
+function timeOf({ etag, lastModified }: OpenedContent, dataset: DatasetInfo): Date | undefined {
+  const isSame = dataset.etag !== undefined && dataset.etag === etag;
+  return isSame || lastModified === undefined ? (readTime(dataset.mtime) ?? lastModified) : lastModified;
+}

@@ -1,0 +1,56 @@
+import { open, stat, unlink } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { parseDatasetName } from '../protocol/dataset-name.ts';
+import { RelayError } from '../protocol/errors.ts';
+import { isPlainOnWindows } from '../protocol/windows-name.ts';
+
+/** Names that relay gives to what is not complete yet: a dataset of that name could pose as it. */
+const OWN_NAME = /^\..*\.relay-[\w-]*(?:part|case)(?:\.json|\.lock)?$/i;
+
+/**
+ * The parts of a name that a file may be written under.
+ * @param name relative, with `/` between its parts.
+ * @throws {RelayError} output_failed when it would lead elsewhere, or this system cannot hold it.
+ */
+export function splitTargetName(name: string, platform: NodeJS.Platform): string[] {
+  const problem = findProblem(name, platform);
+  if (problem !== undefined) throw new RelayError('output_failed', `cannot write ${JSON.stringify(name)}: ${problem}`);
+  return name.split('/');
+}
+
+function findProblem(name: string, platform: NodeJS.Platform): string | undefined {
+  const parsed = parseDatasetName(name);
+  if (parsed instanceof RelayError) return parsed.message;
+  if (platform === 'win32' && !isPlainOnWindows(name)) return 'Windows cannot hold a file of that name';
+  if (name.split('/').some((part) => OWN_NAME.test(part))) return 'relay keeps such names for what is not complete yet';
+  return undefined;
+}
+
+/** What names have been taken, so that no two files become one. */
+export class TakenNames {
+  readonly #names = new Map<string, string>();
+
+  /** Takes a name. @returns the name that has it already, or one that differs in case only; undefined where it was free. */
+  take(name: string): string | undefined {
+    // As file systems that look at neither case nor composition compare, near enough.
+    const folded = name.normalize('NFC').toLowerCase().normalize('NFC');
+    const taken = this.#names.get(folded);
+    if (taken === undefined) this.#names.set(folded, name);
+    return taken;
+  }
+}
+
+/** Whether files in a directory that differ in case only are one, which takes a file to find out. */
+export async function foldsCase(directory: string): Promise<boolean> {
+  const id = randomBytes(6).toString('hex');
+  const probe = `${directory}/.probe.relay-${id}-case`;
+  await (await open(probe, 'wx', 0o600)).close();
+  try {
+    await stat(`${directory}/.PROBE.relay-${id}-case`);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await unlink(probe);
+  }
+}
