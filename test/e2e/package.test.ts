@@ -57,7 +57,7 @@ describe('the package, installed with npm', () => {
   });
 
   test.each([
-    ['README.md', [CSV, `${CSV.length} true\n`, '']],
+    ['README.md', [CSV, `${CSV.length} true\n`, '1 0\n', '']],
     [
       'docs/library.md',
       [
