@@ -44,6 +44,8 @@ const RESPONSE_HEADERS = [
   HEADER.unencodedDigest,
   HEADER.requestId,
   HEADER.totalSize,
+  HEADER.onChange,
+  HEADER.currentSize,
   HEADER.problem,
 ].join(', ');
 

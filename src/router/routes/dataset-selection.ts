@@ -76,10 +76,17 @@ async function lookAtPrefix(context: Context, call: Call, target: Target, how: L
  * The part that a GET is for, and what the dataset is held to. Only what cannot be told without the dataset's size or its
  * validators costs a look at it first. Of a connector that cannot tell, the conditions are evaluated when it announces what
  * it sends.
+ * @param how.takesRange whether a `Range` is for this answer, and not for where it leads.
  * @throws {RelayError} precondition_failed, range_not_satisfiable; whatever ended the look.
  */
-export async function select(context: Context, call: Call, target: Target): Promise<'answered' | Selection> {
+export async function select(
+  context: Context,
+  call: Call,
+  target: Target,
+  { takesRange }: { readonly takesRange: boolean },
+): Promise<'answered' | Selection> {
   const { headers } = call.request;
+  const asked = takesRange ? headers.range : undefined;
   const { mac } = target;
   const ranges = (): string => acceptRanges(context, mac);
   let info: DatasetInfo | undefined;
@@ -89,8 +96,8 @@ export async function select(context: Context, call: Call, target: Target): Prom
     isLooked = true;
   };
   // It may be away for a moment, and without it nobody knows whether it can send parts.
-  if (headers.range !== undefined && context.registry.findLink(mac) === undefined) await look();
-  const range = ranges() === 'bytes' ? headers.range : undefined;
+  if (asked !== undefined && context.registry.findLink(mac) === undefined) await look();
+  const range = ranges() === 'bytes' ? asked : undefined;
   const part = readPart(range);
   if (part === 'needs size' || needsValidators(call, part !== undefined)) await look();
   const ifMatch = readSingleTag(headers['if-match']);

@@ -28,7 +28,7 @@ export const datasetRoutes: Route[] = [
     async handle(context, call) {
       const target = readTarget(context, call);
       const pattern = readPattern(call);
-      const selection = await select(context, call, target);
+      const selection = await select(context, call, target, { takesRange: pattern !== 'offload' });
       if (selection === 'answered') return;
       await give(context, call, target, pattern, selection);
     },

@@ -288,6 +288,14 @@ describe('?via=offload', () => {
     expect(stored.headers['content-disposition']).toMatch(/filename="b\.csv"/);
   });
 
+  test.each(['bytes=-0', 'bytes=26-', 'bytes=1-2'])(
+    'leaves the range %s to the store, whatever the conditions',
+    async (range) => {
+      for (const headers of [{}, { 'If-None-Match': '"x"' }, { 'If-Match': etag }, { 'If-Range': '"x"' }])
+        expect((await get({ Range: range, ...headers }, 'a.csv?via=offload')).status).toBe(307);
+    },
+  );
+
   test('answers HEAD and conditions by itself', async () => {
     const head = await get({}, 'a.csv?via=offload', 'HEAD');
     expect([head.status, head.headers['content-length'], head.headers.etag]).toEqual([200, '26', etag]);
