@@ -21,7 +21,7 @@ export class RoundTrips {
     return this.#findLink()?.roundTripMs;
   }
 
-  /** How long that takes now, with all that is on its way, in ms; undefined without a link. Never resolves where the link ends. */
+  /** How long that takes now, with all that is on its way, in ms; undefined without a link. Never resolves, or rejects, where no answer comes. */
   measure(): Promise<number> | undefined {
     const link = this.#findLink();
     if (link === undefined) return undefined;
@@ -31,9 +31,10 @@ export class RoundTrips {
     this.#isMeasuring = true;
     const ms = link.measureRoundTrip();
     this.#last = { link, at: now, ms };
-    void ms.then(() => {
+    const end = (): void => {
       if (this.#last?.ms === ms) this.#isMeasuring = false;
-    });
+    };
+    void ms.then(end, end);
     return ms;
   }
 }

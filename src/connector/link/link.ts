@@ -17,7 +17,7 @@ export interface Link {
   readonly closed: Promise<LinkEnd>;
   /** The shortest time that a byte to the router and its answer took, in ms; undefined until it was measured. */
   readonly roundTripMs?: number | undefined;
-  /** Measures how long that takes now, in ms, one at a time. Never resolves where the link ends before. */
+  /** Measures how long that takes now, in ms, one at a time. Never resolves, or rejects, where no answer comes. */
   measureRoundTrip(): Promise<number>;
   /** Sends a result in place of a POST. @returns whether it is on its way: false where the link is going, or has much to carry. */
   sendResult?(message: string | Buffer): boolean;

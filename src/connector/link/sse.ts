@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { createParser } from 'eventsource-parser';
 import * as z from 'zod';
 import { decodeJson } from '../../protocol/codec.ts';
+import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
 import { isGone, routerEndpoint } from '../router-client.ts';
@@ -124,7 +125,8 @@ class EventStreamLink implements Link {
 
   async measureRoundTrip(): Promise<number> {
     const begunAt = performance.now();
-    await this.#sendHeartbeat();
+    // What nobody answered tells no time.
+    if (!(await this.#sendHeartbeat())) throw new RelayError('transfer_interrupted', 'no heartbeat was answered');
     return performance.now() - begunAt;
   }
 
@@ -162,13 +164,18 @@ class EventStreamLink implements Link {
     this.#response.on('error', () => {});
   }
 
-  /** A heartbeat that fails is no reason to give up a stream that flows; one that the router does not know is. */
-  async #sendHeartbeat(body?: { event: 'draining' }): Promise<void> {
-    if (this.#id === undefined) return;
+  /**
+   * A heartbeat that fails is no reason to give up a stream that flows; one that the router does not know is.
+   * @returns whether it was answered.
+   */
+  async #sendHeartbeat(body?: { event: 'draining' }): Promise<boolean> {
+    if (this.#id === undefined) return false;
     try {
       await this.#options.router.postHeartbeat(this.#id, body, this.#gone.signal);
+      return true;
     } catch (error) {
       if (isGone(error)) this.#finish({ reason: 'the router no longer knows this link' });
+      return false;
     }
   }
 

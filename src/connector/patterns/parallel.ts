@@ -99,7 +99,7 @@ class ParallelSending {
       if (measured === last) continue;
       last = measured;
       // Not waited for: where the link ends, no answer comes.
-      void measured?.then((ms) => this.#width.noteRoundTrip(ms));
+      measured?.then((ms) => this.#width.noteRoundTrip(ms)).catch(() => {});
     }
   }
 

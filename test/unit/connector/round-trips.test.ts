@@ -46,6 +46,18 @@ describe('round trips', () => {
     expect(hand.roundTrips.measure()).not.toBe(first);
   });
 
+  test('are measured again after one that nobody answered', async () => {
+    const hand = new Hand();
+    const { link, asked } = makeLink();
+    hand.link = { ...link, measureRoundTrip: () => Promise.reject(new Error('nobody there')) };
+    await expect(hand.roundTrips.measure()).rejects.toThrow('nobody there');
+    Object.assign(hand.link, { measureRoundTrip: link.measureRoundTrip });
+    hand.time = 100;
+    const next = hand.roundTrips.measure();
+    asked[0]?.(80);
+    expect(await next).toBe(80);
+  });
+
   test('are those of the link that there is, whatever became of one before', async () => {
     const hand = new Hand();
     expect([hand.roundTrips.measure(), hand.roundTrips.shortestMs]).toEqual([undefined, undefined]);

@@ -4,6 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import { createAgents } from '../../../../src/connector/http/agents.ts';
 import { openEventStream } from '../../../../src/connector/link/sse.ts';
 import { openWebSocket } from '../../../../src/connector/link/websocket.ts';
+import { RelayError } from '../../../../src/protocol/errors.ts';
 import type { RouterClient } from '../../../../src/connector/router-client.ts';
 import { createTrust } from '../../../../src/http/trust.ts';
 import { ForwardProxy } from '../../http/proxy/forward-proxy.ts';
@@ -158,6 +159,32 @@ describe.each(['websocket', 'sse'] as const)('a %s link', (transport) => {
     await until(() => scene.router.openSockets === 0);
     await expect(running.done).resolves.toBeUndefined();
   });
+});
+
+test('a heartbeat that nobody answers is no round trip', async () => {
+  await using scene = await arrange();
+  const agents = createAgents(() => undefined, createTrust(undefined));
+  const refused = new RelayError('router_unreachable', 'nobody there');
+  const opening = openEventStream(
+    {
+      routerUrl: scene.routerUrl,
+      path: 'connectors/cc-28-aa-01-02-03',
+      headers: () => ({}),
+      connectTimeoutMs: 2000,
+      heartbeatIntervalMs: 60_000,
+      heartbeatTimeoutMs: 60_000,
+      agents,
+      router: { postHeartbeat: () => Promise.reject(refused) } as unknown as RouterClient,
+      onMessage: () => {},
+    },
+    new AbortController().signal,
+  );
+  const far = await scene.router.nextLink();
+  const link = await opening;
+  await expect(link.measureRoundTrip()).rejects.toThrow('no heartbeat was answered');
+  far.close(1000, 'over');
+  await link.closed;
+  agents.close();
 });
 
 describe.each(['websocket', 'sse', 'auto'] as const)('a refusal of the proxy (%s)', (transport) => {
