@@ -10,6 +10,7 @@ import { formatMachine, formatTable, type Report, writeReport } from './report.t
 import type { Line, Scenario } from './scenario.ts';
 import { buffering } from './scenarios/buffering.ts';
 import { far } from './scenarios/far.ts';
+import { farApp } from './scenarios/far-app.ts';
 import { firstByte } from './scenarios/first-byte.ts';
 import { idle } from './scenarios/idle.ts';
 import { many } from './scenarios/many.ts';
@@ -38,6 +39,7 @@ const SCENARIOS: readonly Scenario[] = [
   idle,
   offload,
   far,
+  farApp,
   thin,
 ];
 

@@ -22,12 +22,12 @@ export {
   type StreamOptions,
   type VersionOptions,
 } from './client/client.ts';
-export type { Content, Known } from './client/content.ts';
+export type { Content, Known, PartsContent, WriteAt } from './client/content.ts';
 export type { DatasetResponse } from './client/dataset-response.ts';
 export type { DatasetStat } from './client/dataset-stat.ts';
 export type { PollOptions } from './client/long-poll.ts';
 export type { OpenedDataset, OpenOptions } from './client/open.ts';
-export { type DownloadOptions, downloadOffloaded, type StoreContent, type WriteAt } from './client/store-content.ts';
+export { type DownloadOptions, downloadOffloaded, type StoreContent } from './client/store-content.ts';
 export { type RetryOptions, withRetries } from './client/retry.ts';
 export type { Span } from './client/spans.ts';
 export type { StoreReaderOptions } from './client/store-reader.ts';

@@ -92,7 +92,15 @@ export interface OffloadOptions extends PollOptions, MatchOptions {
 export interface StreamOptions extends DatasetOptions {
   /** What is there already. The rest is asked for; where the dataset is another by now, all of it from the beginning. */
   readonly known?: Known | undefined;
+  /**
+   * Over how many connections a large dataset may come where the router is far away: as many are used as bring something.
+   * What has come ahead of its turn is up to 64 MiB of memory. Default 16; 1 for one alone.
+   */
+  readonly parallel?: number | undefined;
 }
+
+/** How many connections for one dataset at most. */
+const MAX_PARALLEL = 16;
 
 /**
  * The app's side of relay: asks a router for datasets on machines that nobody can reach. It needs nothing but `fetch`.
@@ -178,17 +186,19 @@ export class RelayClient {
 
   /**
    * Pattern B: the bytes as the node sends them. The node reads no faster than the body is read. Where they break off they go
-   * on by ranges of the same dataset, for up to a minute without a byte; they are never mixed from two versions.
+   * on by ranges of the same dataset, for up to a minute without a byte; they are never mixed from two versions. From far away
+   * a large one comes by several connections at once, see `parallel`.
    * @returns the whole, or with `known` what is missing of it: `offset` tells.
    */
   async requestStream(mac: string, dataset: string, options: StreamOptions = {}): Promise<DatasetResponse> {
-    const { known, wantDigest = true } = options;
-    const rest = known && (await resumeDataset(this.#context(mac, dataset, options), known, wantDigest));
+    const { known, wantDigest = true, parallel = MAX_PARALLEL } = options;
+    const context = { ...this.#context(mac, dataset, options), parallel, wantDigest };
+    const rest = known && (await resumeDataset(context, known));
     if (rest !== undefined) return rest;
     const response = await this.#request('datasets/request-stream', mac, dataset, options, {
       ...(wantDigest && { Prefer: PREFER_LENGTH }),
     });
-    return this.#read(response, mac, dataset, options);
+    return readDatasetResponse(response, context);
   }
 
   /**

@@ -1,4 +1,5 @@
 import { digest as digestSchema } from '../protocol/fields.ts';
+import { findGaps, type Span } from './spans.ts';
 
 /** What is there of a content already, to be gone on with. */
 export interface Known {
@@ -29,6 +30,35 @@ export interface Content {
    * where nobody knows. There where `onChange` asked for it, and to be called when the body has ended.
    */
   currentSize?(): Promise<number | undefined>;
+}
+
+/** Takes bytes in that belong at `offset`; resolves when there is room for more, and the bytes are not needed any more. */
+export type WriteAt = (bytes: Uint8Array, offset: number) => Promise<void>;
+
+/** Content that is to be read either in order by `body`, or, where the place it goes to allows, by `writeParts`. */
+export interface PartsContent extends Content {
+  /** Whether `writeParts` is worth it. */
+  readonly isLarge: boolean;
+  /**
+   * Fetches the parts in parallel, every byte once, each part going on by itself where it broke off. Where parts cannot be
+   * had by themselves, the whole is read in order.
+   * @param there what is there already, in order, and is neither fetched nor written. Default nothing.
+   * @throws {RelayError} as the body errors.
+   */
+  writeParts(write: WriteAt, signal?: AbortSignal, there?: readonly Span[]): Promise<void>;
+}
+
+/** Whether the content can be fetched in parts. */
+export const isPartsContent = (content: Content): content is PartsContent => 'writeParts' in content;
+
+/** Writes only what is not there. */
+export function skipping(there: readonly Span[], write: WriteAt): WriteAt {
+  if (there.length === 0) return write;
+  return async (bytes, offset) => {
+    for (const [start, end] of findGaps(there, [offset, offset + bytes.length])) {
+      await write(bytes.subarray(start - offset, end - offset), start);
+    }
+  };
 }
 
 /** The SHA-256 member of a `Repr-Digest` field (RFC 9530 §3); undefined without one. */

@@ -36,18 +36,23 @@ export function resumableBody(first: ReadableStream<Uint8Array> | null, plan: Re
 
 class ResumableSource implements UnderlyingDefaultSource<Uint8Array> {
   readonly #plan: ResumePlan;
+  readonly #cancelled = new AbortController();
+  /** Fires when nobody wants the rest any more. */
+  readonly #signal: AbortSignal;
   #reader: ReadableStreamDefaultReader<Uint8Array>;
   /** Bytes up to here need not be asked for any more. */
   #received: number;
 
   constructor(first: ReadableStream<Uint8Array> | null, plan: ResumePlan) {
     this.#plan = plan;
+    const { signal } = this.#cancelled;
+    this.#signal = plan.signal ? AbortSignal.any([plan.signal, signal]) : signal;
     this.#received = plan.offset ?? 0;
     this.#reader = (first ?? new Blob([]).stream()).getReader();
   }
 
   async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    const { signal, size } = this.#plan;
+    const { size } = this.#plan;
     try {
       const value = await this.#next();
       if (value !== undefined) {
@@ -59,11 +64,13 @@ class ResumableSource implements UnderlyingDefaultSource<Uint8Array> {
         controller.close();
       }
     } catch (error) {
-      controller.error(signal?.aborted ? signal.reason : error);
+      controller.error(this.#signal.aborted ? this.#signal.reason : error);
     }
   }
 
   async cancel(reason: unknown): Promise<void> {
+    // The read that is under way ends with it, as it would where the transfer breaks off.
+    this.#cancelled.abort(reason);
     await this.#reader.cancel(reason);
   }
 
@@ -77,7 +84,7 @@ class ResumableSource implements UnderlyingDefaultSource<Uint8Array> {
         if (size === undefined || this.#received >= size) return undefined;
         throw interrupted(`it ended after ${this.#received} of ${size} bytes`);
       } catch (cause) {
-        this.#plan.signal?.throwIfAborted();
+        this.#signal.throwIfAborted();
         const reason = await this.#plan.explain();
         await this.#goOn(reason ?? interrupted(`after ${this.#received} bytes: ${describe(cause)}`, cause));
         if (this.#received === size) return undefined;
@@ -87,7 +94,7 @@ class ResumableSource implements UnderlyingDefaultSource<Uint8Array> {
 
   /** Opens the rest. @throws what broke the body off, where there is no going on. */
   async #goOn(reason: RelayError): Promise<void> {
-    const { reopen, signal, onInterruption, size } = this.#plan;
+    const { reopen, onInterruption, size } = this.#plan;
     if (reopen === undefined || !reason.retryable || isFinal(reason)) throw reason;
     // All is there but the word that it is right, which the digest gives.
     if (this.#received === size) return;
@@ -96,14 +103,16 @@ class ResumableSource implements UnderlyingDefaultSource<Uint8Array> {
       onInterruption?.(error, this.#received);
       const asked = (error.details.retry_after ?? 0) * 1000;
       const delayMs = Math.max(Math.min(asked, LONGEST_PAUSE_MS), backoff(failures, FIRST_PAUSE_MS, LONGEST_PAUSE_MS));
-      await pause(delayMs, signal);
+      await pause(delayMs, this.#signal);
       try {
         const rest = await reopen(this.#received);
         if (rest === undefined) throw reason;
+        if (this.#signal.aborted) await rest.cancel().catch(() => undefined);
+        this.#signal.throwIfAborted();
         this.#reader = rest.getReader();
         return;
       } catch (thrown) {
-        signal?.throwIfAborted();
+        this.#signal.throwIfAborted();
         error = RelayError.from(thrown);
         if (error === reason || !error.retryable || isFinal(error) || Date.now() >= until) throw error;
       }
@@ -112,7 +121,7 @@ class ResumableSource implements UnderlyingDefaultSource<Uint8Array> {
 }
 
 /** What another try would only meet again: the content itself is not what it was. */
-const isFinal = ({ code }: RelayError): boolean => code === 'dataset_changed' || code === 'content_mismatch';
+export const isFinal = ({ code }: RelayError): boolean => code === 'dataset_changed' || code === 'content_mismatch';
 
 const interrupted = (why: string, cause?: unknown): RelayError =>
   new RelayError('transfer_interrupted', `the transfer broke off: ${why}`, { cause });

@@ -2,14 +2,14 @@ import type { Stats } from 'node:fs';
 import { access, constants, type FileHandle, lstat, readlink, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type ErrorCode, RelayError } from '../protocol/errors.ts';
-import type { Content, Known } from './content.ts';
+import { freePiece } from '../http/free-piece.ts';
+import { type Content, isPartsContent, type Known, type PartsContent } from './content.ts';
 import { hashLead, type Lead, PositionedWriter, SequentialWriter } from './file-writer.ts';
 import { findCopy } from './local-copy.ts';
 import { outputError } from './output-error.ts';
 import { leadOf, type Origin, PartialFile } from './partial-file.ts';
 import { endSpecialFile, openSpecialFile } from './special-file.ts';
 import { countBytes, cutBefore, type Span } from './spans.ts';
-import { isStoreContent, type StoreContent } from './store-content.ts';
 import { TemporaryFile } from './temporary-file.ts';
 import { type Receipt, type Received, verify } from './verify.ts';
 import { type SaveOptions, writeOut } from './write-out.ts';
@@ -246,7 +246,7 @@ function originOf({ etag, size }: Content, from: string): Origin | undefined {
   return etag === undefined || etag.startsWith('W/') || size === undefined ? undefined : { from, etag, size };
 }
 
-const fetchesParts = (content: Content): content is StoreContent => isStoreContent(content) && content.isLarge;
+const fetchesParts = (content: Content): content is PartsContent => isPartsContent(content) && content.isLarge;
 
 async function fill(
   handle: FileHandle,
@@ -282,7 +282,8 @@ async function fillInOrder(
 ): Promise<Received> {
   const writer = new SequentialWriter(handle, lead, ownsBytes);
   const reader = content.body.getReader();
-  const onAbort = (): void => void reader.cancel(signal?.reason).catch(() => undefined);
+  let cancelled: Promise<unknown> | undefined;
+  const onAbort = (): unknown => (cancelled ??= reader.cancel(signal?.reason).catch(() => undefined));
   signal?.addEventListener('abort', onAbort, { once: true });
   let size = lead?.size ?? 0;
   try {
@@ -297,24 +298,26 @@ async function fillInOrder(
     }
   } finally {
     signal?.removeEventListener('abort', onAbort);
-    await reader.cancel().catch(() => undefined);
+    await onAbort();
     await writer.settle();
   }
 }
 
 async function fillInParts(
   handle: FileHandle,
-  content: StoreContent,
+  content: PartsContent,
   { lead, spans, onWritten }: There,
-  { signal, onBytes }: SaveOptions,
+  { signal, onBytes, ownsBytes = false }: SaveOptions,
   guard: Guard,
 ): Promise<Received> {
   const writer = new PositionedWriter(handle, lead, cutBefore(spans, lead?.size ?? 0));
   let size = countBytes(spans);
   const write = async (bytes: Uint8Array, offset: number): Promise<void> => {
+    const { length } = bytes;
     await guard(writer.writeAt(bytes, offset));
-    onWritten?.([offset, offset + bytes.length]);
-    size += bytes.length;
+    if (ownsBytes) freePiece(bytes);
+    onWritten?.([offset, offset + length]);
+    size += length;
     onBytes?.(size);
   };
   await content.writeParts(write, signal, spans);

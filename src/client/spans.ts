@@ -32,3 +32,12 @@ export const cutBefore = (spans: readonly Span[], offset: number): Span[] =>
 
 /** Bytes in all spans. */
 export const countBytes = (spans: readonly Span[]): number => spans.reduce((sum, [start, end]) => sum + end - start, 0);
+
+/** A span in pieces of so many bytes; the last may be shorter. */
+export function cutSpan([start, end]: Span, bytes: number): Span[] {
+  const count = Math.ceil((end - start) / bytes);
+  return Array.from({ length: count }, (_, index) => {
+    const at = start + index * bytes;
+    return [at, Math.min(at + bytes, end)];
+  });
+}

@@ -1,6 +1,6 @@
 import type { OffloadAnswer } from '../protocol/app.ts';
-import { type Content, type Known, readTime } from './content.ts';
-import { findGaps, type Span } from './spans.ts';
+import { type Known, type PartsContent, readTime, skipping, type WriteAt } from './content.ts';
+import { cutSpan, findGaps, type Span } from './spans.ts';
 import { StoreReader, type StoreReaderOptions } from './store-reader.ts';
 
 const MIB = 1024 * 1024;
@@ -18,24 +18,8 @@ export interface DownloadOptions extends StoreReaderOptions {
   readonly parallel?: number | undefined;
 }
 
-/** Takes bytes in that belong at `offset`; resolves when there is room for more. */
-export type WriteAt = (bytes: Uint8Array, offset: number) => Promise<void>;
-
 /** A dataset in a store: to be read either in order by `body`, or, where the place it goes to allows, by `writeParts`. */
-export interface StoreContent extends Content {
-  /** Whether `writeParts` is worth it. */
-  readonly isLarge: boolean;
-  /**
-   * Fetches the parts in parallel, every byte once, each part going on by itself where it broke off. A store without ranges
-   * is read in order.
-   * @param there what is there already, in order, and is neither fetched nor written. Default nothing.
-   * @throws {RelayError} as the body errors.
-   */
-  writeParts(write: WriteAt, signal?: AbortSignal, there?: readonly Span[]): Promise<void>;
-}
-
-/** Whether the content can be fetched in parts. */
-export const isStoreContent = (content: Content): content is StoreContent => 'writeParts' in content;
+export type StoreContent = PartsContent;
 
 /**
  * The dataset that an offload answer points to. Nothing is fetched before it is read. What breaks off goes on where it
@@ -96,7 +80,7 @@ async function writeParts(
   { size, there, partBytes, parallel, signal }: PartsOptions,
   write: WriteAt,
 ): Promise<void> {
-  const parts = findGaps(there, [0, size]).flatMap((gap) => cut(gap, partBytes));
+  const parts = findGaps(there, [0, size]).flatMap((gap) => cutSpan(gap, partBytes));
   const [begin] = parts;
   if (begin === undefined) return;
   const stopped = new AbortController();
@@ -122,28 +106,11 @@ async function writeParts(
   }
 }
 
-/** A span in pieces of so many bytes; the last may be shorter. */
-function cut([start, end]: Span, bytes: number): Span[] {
-  const count = Math.ceil((end - start) / bytes);
-  return Array.from({ length: count }, (_, index) => {
-    const at = start + index * bytes;
-    return [at, Math.min(at + bytes, end)];
-  });
-}
-
-/** Writes only what is not there. */
-function skipping(there: readonly Span[], write: WriteAt): WriteAt {
-  return async (bytes, offset) => {
-    for (const [start, end] of findGaps(there, [offset, offset + bytes.length])) {
-      await write(bytes.subarray(start - offset, end - offset), start);
-    }
-  };
-}
-
 async function copy(pieces: AsyncIterable<Uint8Array>, start: number, write: WriteAt): Promise<void> {
   let offset = start;
   for await (const piece of pieces) {
+    const { length } = piece;
     await write(piece, offset);
-    offset += piece.length;
+    offset += length;
   }
 }

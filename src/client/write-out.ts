@@ -39,8 +39,10 @@ export async function writeOut(
   stream.once('close', onClose);
   signal?.addEventListener('abort', onAbort, { once: true });
   const reader = content.body.getReader();
+  let cancelled: Promise<unknown> | undefined;
   // Data that does not come would else keep a reader that nobody needs any more.
-  stopped.signal.addEventListener('abort', () => void reader.cancel().catch(() => undefined), { once: true });
+  const letGo = (): unknown => (cancelled ??= reader.cancel().catch(() => undefined));
+  stopped.signal.addEventListener('abort', letGo, { once: true });
   try {
     if (signal?.aborted) onAbort();
     for (;;) {
@@ -60,7 +62,7 @@ export async function writeOut(
     stream.removeListener('error', stop);
     stream.removeListener('close', onClose);
     signal?.removeEventListener('abort', onAbort);
-    await reader.cancel().catch(() => undefined);
+    await letGo();
   }
 }
 

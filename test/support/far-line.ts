@@ -6,9 +6,12 @@ export class FarLine implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   /** The most connections with something to carry to the server that there were at once. */
   mostBusy = 0;
+  /** The most connections that were open at once and had brought more than small answers from the server. */
+  mostFetching = 0;
 
   private constructor(target: URL, delayMs: number) {
     const busy = new Set<Socket>();
+    const fetching = new Set<Socket>();
     this.#server = createServer((near) => {
       const far = connect(Number(target.port), target.hostname);
       for (const socket of [near, far]) {
@@ -16,6 +19,7 @@ export class FarLine implements AsyncDisposable {
         socket.on('error', () => {});
         socket.on('close', () => {
           busy.delete(near);
+          fetching.delete(near);
           setTimeout(() => {
             near.destroy();
             far.destroy();
@@ -30,7 +34,14 @@ export class FarLine implements AsyncDisposable {
         busy.add(near);
         this.mostBusy = Math.max(this.mostBusy, busy.size);
       });
-      far.on('data', () => busy.delete(near));
+      let brought = 0;
+      far.on('data', ({ length }: Buffer) => {
+        busy.delete(near);
+        brought += length;
+        if (brought < 65_536 || near.destroyed) return;
+        fetching.add(near);
+        this.mostFetching = Math.max(this.mostFetching, fetching.size);
+      });
     });
   }
 

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import { Agent, buildConnector, type Dispatcher } from 'undici';
 import type { ChooseProxy } from '../../http/proxy/choose-proxy.ts';
@@ -10,6 +11,8 @@ import { createFetch } from './fetch.ts';
 /** A `fetch` with connections of its own, to be closed when the work is done. */
 export interface Connections {
   readonly fetch: Fetch;
+  /** The least time that opening a connection to the server of a URL took, in ms; undefined where none was opened straight to it. */
+  roundTripMs(target: URL): number | undefined;
   /** Cuts what is still open. */
   close(): Promise<void>;
 }
@@ -22,7 +25,8 @@ export interface Connections {
 export function openConnections(chooseProxy: ChooseProxy, trust: Trust, stallMs: number): Connections {
   const closing = new AbortController();
   const timeouts = { headersTimeout: 0, bodyTimeout: stallMs };
-  const direct = new Agent({ ...timeouts, connect: createConnector(trust) });
+  const roundTrips = new Map<string, number>();
+  const direct = new Agent({ ...timeouts, connect: createConnector(trust, roundTrips) });
   const tunnelled = new Agent({ ...timeouts, connect: createTunneller(chooseProxy, trust, closing.signal) });
   const dispatcher = direct.compose((dispatch) => (options, handler) => {
     const target = new URL(String(options.origin));
@@ -35,6 +39,7 @@ export function openConnections(chooseProxy: ChooseProxy, trust: Trust, stallMs:
   });
   return {
     fetch: createFetch(dispatcher),
+    roundTripMs: ({ hostname, port }) => roundTrips.get(addressOf(hostname, port)),
     close: async () => {
       closing.abort(new Error('the connections were closed'));
       await Promise.all([direct.destroy(), tunnelled.destroy()]);
@@ -42,9 +47,12 @@ export function openConnections(chooseProxy: ChooseProxy, trust: Trust, stallMs:
   };
 }
 
-/** Connects straight, and reads the authorities only when TLS is needed. */
-function createConnector(trust: Trust): buildConnector.connector {
-  const connectPlain = buildConnector({});
+/**
+ * Connects straight, and reads the authorities only when TLS is needed.
+ * @param roundTrips gets the least time that TCP took to connect, by host and port: a SYN and its answer, in ms.
+ */
+function createConnector(trust: Trust, roundTrips: Map<string, number>): buildConnector.connector {
+  const connectPlain = measuring(buildConnector({}), roundTrips);
   let secure: { readonly context: SecureContext; readonly connect: buildConnector.connector } | undefined;
   return (options, callback) => {
     if (options.protocol !== 'https:') {
@@ -52,10 +60,31 @@ function createConnector(trust: Trust): buildConnector.connector {
       return;
     }
     const context = trust();
-    if (secure?.context !== context) secure = { context, connect: buildConnector({ secureContext: context }) };
+    if (secure?.context !== context)
+      secure = { context, connect: measuring(buildConnector({ secureContext: context }), roundTrips) };
     secure.connect(options, callback);
   };
 }
+
+/** Notes how long TCP takes to connect, without the name's lookup and TLS. */
+function measuring(connect: buildConnector.connector, roundTrips: Map<string, number>): buildConnector.connector {
+  return (options, callback) => {
+    // undici hands out the socket, and says so nowhere.
+    const socket = connect(options, callback) as unknown as Socket;
+    const key = addressOf(options.hostname, options.port);
+    let begunAt = performance.now();
+    // One address after another, where the first does not answer.
+    socket.on('connectionAttempt', () => {
+      begunAt = performance.now();
+    });
+    socket.once('connect', () =>
+      roundTrips.set(key, Math.min(roundTrips.get(key) ?? Number.POSITIVE_INFINITY, performance.now() - begunAt)),
+    );
+  };
+}
+
+/** By which a server is known, an IPv6 address with or without its brackets. */
+const addressOf = (hostname: string, port: string): string => `${hostname.replace(/^\[(.*)\]$/, '$1')} ${port}`;
 
 function createTunneller(chooseProxy: ChooseProxy, trust: Trust, closing: AbortSignal): buildConnector.connector {
   return ({ protocol, hostname, port, servername }, callback) => {

@@ -13,7 +13,7 @@ export function requestStreamCommand(context: CommandContext): AppCommand<{ mac:
     describe: 'Get a dataset as a stream (pattern B): for files of any size',
     builder: (yargs) =>
       addOptions(addDatasetArguments(yargs), 'app', {
-        names: [...RESUMABLE_OPTIONS, 'json'],
+        names: [...RESUMABLE_OPTIONS, 'max-parallel', 'json'],
         completing: context.completing,
       })
         .usage('$0 app request-stream <mac> <dataset> [options]')
@@ -36,7 +36,14 @@ async function requestStream(session: Session, mac: string, dataset: string): Pr
   await session.retrying(
     () =>
       output.deliver(
-        (known) => client.requestStream(mac, dataset, { signal, known, onInterruption, onChange: config.onChange }),
+        (known) =>
+          client.requestStream(mac, dataset, {
+            signal,
+            known,
+            onInterruption,
+            onChange: config.onChange,
+            parallel: config.maxParallel,
+          }),
         client.datasetUrl(mac, dataset),
       ),
     () => output.mayTryAgain,

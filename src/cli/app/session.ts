@@ -84,6 +84,7 @@ export async function runSession(
       allowHttp: config.allowHttp,
       proxy,
       stallTimeoutMs: config.stallTimeoutMs,
+      roundTripMs: () => connections.roundTripMs(config.router),
       userAgent: `relay/${version}`,
       traceparent: config.traceparent,
     });

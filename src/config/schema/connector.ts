@@ -130,7 +130,7 @@ export const CONNECTOR_OPTIONS = {
     summary: 'Requests that are worked on at the same time',
   },
   'max-parallel': {
-    roles: ['connector'],
+    roles: ['connector', 'app'],
     kind: 'integer',
     group: 'Limits',
     default: '16',

@@ -1,14 +1,11 @@
+import { FAR_MS, Width } from '../../http/width.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Obstacle } from '../http/obstacle.ts';
 import { type ChunksOptions, postChunk } from './chunks.ts';
 import type { RequestContext } from './handler.ts';
 import { Patience } from './patience.ts';
-import { Width } from './width.ts';
 
 const MIB = 1024 * 1024;
-
-/** From which round trip on several connections carry more than one, in ms: below it one fills any line. */
-const FAR_MS = 15;
 
 /** Datasets below this are through before it matters. */
 const LEAST_BYTES = 4 * MIB;

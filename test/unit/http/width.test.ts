@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { Width } from '../../../../src/connector/patterns/width.ts';
+import { Width } from '../../../src/http/width.ts';
 
 const WAY_MS = 80;
 const PIECE = 256 * 1024;

@@ -1,3 +1,6 @@
+/** From which round trip on several connections carry more than one, in ms: below it one fills any line. */
+export const FAR_MS = 15;
+
 /** How many chunks are under way at once at first, and at least. */
 const FIRST = 8;
 const LEAST = 2;
@@ -12,13 +15,13 @@ const FULL = 0.1;
 /** As long again: the queue is nothing but delay. */
 const DEEP = 1;
 
-/** How many decisions in a row must see no queue for a wider sending, and how many once the line was full: a lull is no room. */
+/** How many decisions in a row must see no queue for a wider transfer, and how many once the line was full: a lull is no room. */
 const CLEAR = 2;
 const CLEAR_AGAIN = 8;
 
 /** By how much more than before has to come for the connections to be still on their way up, as new ones are. */
 const STILL_GROWING = 1.1;
-/** What a narrower sending has to bring to be kept. */
+/** What a narrower transfer has to bring to be kept. */
 const GOOD_ENOUGH = 0.9;
 
 /** How long what is sent is counted for a decision, in round trips: several measurements fall into it. */
@@ -27,7 +30,7 @@ const DECIDE_EVERY = 4;
 const DECIDE_ANYWAY = 12;
 
 /**
- * How many chunks to send side by side, and how long they are: rate times delay. While round trips are as short as the way is,
+ * How many chunks to send or fetch side by side, and how long they are: rate times delay. While round trips are as short as the way is,
  * no queue has formed, so that the line takes more than the connections bring, and there are more of them. A connection that is
  * opened into a full line stays slow for seconds (its slow start ends at the first delay, RFC 9406), and all that came after its
  * chunk waits for it; so no more are opened once round trips become longer, and fewer are used where they double.
@@ -65,7 +68,7 @@ export class Width {
     this.#since = options.now;
   }
 
-  /** How many chunks to send at once. */
+  /** How many chunks to have under way at once. */
   get value(): number {
     return this.#value;
   }
@@ -75,7 +78,7 @@ export class Width {
     return this.#chunkBytes;
   }
 
-  /** The line took a piece of a chunk. */
+  /** The line carried a piece of a chunk. */
   note(bytes: number, now: number): void {
     this.#bytes += bytes;
     this.#pieces++;
@@ -95,7 +98,7 @@ export class Width {
     this.#roundTrips.push(ms);
   }
 
-  /** Fewer chunks were under way than there might be, since the router takes no more. */
+  /** Fewer chunks were under way than there might be, since the other side takes no more. */
   noteHeldBack(): void {
     this.#isHeldBack = true;
   }
