@@ -20,11 +20,11 @@ interface Profile {
 const PROFILES: readonly Profile[] = [
   { name: 'far: the app far away, 256 MiB', line: { rateMbit: RATE_MBIT }, bytes: 256 * MIB },
   { name: 'far: the app far away, 1 GiB', line: { rateMbit: RATE_MBIT }, bytes: GIB },
-  { name: 'far: the app far away, 1 GiB to a file', line: { rateMbit: RATE_MBIT }, bytes: GIB, saves: true },
+  { name: 'far: the app far away, 256 MiB to a file', line: { rateMbit: RATE_MBIT }, bytes: 256 * MIB, saves: true },
   {
     name: 'far: the app far away, 0.1 % of packets lost',
     line: { rateMbit: RATE_MBIT, lossPercent: 0.1 },
-    bytes: 64 * MIB,
+    bytes: 32 * MIB,
   },
 ];
 

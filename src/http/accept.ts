@@ -13,9 +13,13 @@ export function weightOf(accept: string | undefined, ...ranges: readonly string[
   return weight;
 }
 
-/** Whether a person is to read the answer: pages or plain text are wanted more than JSON. Who takes anything gets JSON. */
+/**
+ * Whether a person is to read the answer: pages or plain text are wanted more than JSON. Who takes anything gets JSON. Java's own
+ * client names pages first and then anything, whoever uses it; browsers name XHTML as well.
+ */
 export function prefersText(accept: string | undefined): boolean {
-  const text = weightOf(accept, 'text/html', 'text/plain', 'text/*');
+  const isProgram = weightOf(accept, '*/*') > 0 && weightOf(accept, 'application/xhtml+xml') === 0;
+  const text = weightOf(accept, 'text/plain', 'text/*', ...(isProgram ? [] : ['text/html']));
   const json = weightOf(accept, 'application/problem+json', 'application/json', 'application/*');
   return text > json && text >= weightOf(accept, '*/*');
 }

@@ -176,6 +176,7 @@ describe('a large dataset of a router far away', () => {
     await asked.promise;
     await reader.cancel();
     await Promise.all(Array.from(relay.open, (response) => once(response, 'close')));
+    expect(relay.open.size).toBe(0);
   });
 
   test('has a part asked for again that stands still while the others are through', async () => {
