@@ -3,6 +3,7 @@ export function findProgram(
   name:
     | 'aria2c'
     | 'caddy'
+    | 'chromium'
     | 'curl'
     | 'haproxy'
     | 'ip'

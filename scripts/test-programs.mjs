@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 const PACKAGES = {
   aria2c: 'aria2',
   caddy: 'caddy',
+  chromium: 'chromium',
   curl: 'curl',
   haproxy: 'haproxy',
   ip: 'iproute2',

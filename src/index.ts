@@ -2,6 +2,7 @@
  * relay as a library: the app's side. Errors are RelayError, told apart by their `code`.
  * @module
  */
+export type { CallOptions } from './client/call-options.ts';
 export {
   type ByPatternOptions,
   openByPattern,
@@ -11,20 +12,20 @@ export {
 } from './client/by-pattern.ts';
 export { choosePattern, type Pattern, type PatternChoice, type PatternFacts } from './client/choose-pattern.ts';
 export {
-  type CallOptions,
   type ConnectorsOptions,
   type DatasetOptions,
   type DigestOptions,
-  type DatasetsOptions,
   type OffloadOptions,
   RelayClient,
   type RelayClientOptions,
+  type SignOptions,
   type StreamOptions,
   type VersionOptions,
 } from './client/client.ts';
 export type { Content, Known, PartsContent, WriteAt } from './client/content.ts';
 export type { DatasetResponse } from './client/dataset-response.ts';
 export type { DatasetStat } from './client/dataset-stat.ts';
+export type { DatasetPrefix, DatasetsOptions, DirectoryOptions } from './client/list.ts';
 export type { PollOptions } from './client/long-poll.ts';
 export type { OpenedDataset, OpenOptions } from './client/open.ts';
 export { type DownloadOptions, downloadOffloaded, type StoreContent } from './client/store-content.ts';
@@ -39,6 +40,7 @@ export type {
   OffloadAnswer,
   RequestState,
   RequestStatus,
+  SignedUrl,
   SyncAnswer,
 } from './protocol/app.ts';
 export type { OnChange } from './protocol/fields.ts';

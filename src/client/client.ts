@@ -4,11 +4,12 @@ import {
   connectorInfo,
   connectorList,
   type DigestAnswer,
-  datasetList,
   type OffloadAnswer,
   offloadAnswer,
   type RequestStatus,
+  type SignedUrl,
   type SyncAnswer,
+  signedUrl,
   syncAnswer,
 } from '../protocol/app.ts';
 import { encodeDatasetPath, parseDatasetName } from '../protocol/dataset-name.ts';
@@ -16,6 +17,7 @@ import { RelayError } from '../protocol/errors.ts';
 import type { OnChange } from '../protocol/fields.ts';
 import { MAX_LIST_LIMIT } from '../protocol/limits.ts';
 import { parseMac } from '../protocol/mac.ts';
+import type { CallOptions } from './call-options.ts';
 import type { Known } from './content.ts';
 import {
   PREFER_LENGTH,
@@ -25,6 +27,7 @@ import {
   resumeDataset,
 } from './dataset-response.ts';
 import { type DatasetStat, statDataset } from './dataset-stat.ts';
+import { type DatasetPrefix, type DatasetsOptions, type DirectoryOptions, listDatasets } from './list.ts';
 import { checked, type OpenedDataset, type OpenOptions, openPart } from './open.ts';
 import { requestDigest } from './request-digest.ts';
 import { requirePrefix, type Subject } from './subject.ts';
@@ -34,10 +37,10 @@ import { Transport, type TransportOptions } from './transport.ts';
 /** How to reach the router. */
 export type RelayClientOptions = TransportOptions;
 
-/** What every call takes. */
-export interface CallOptions {
-  /** Ends the call; it then throws the signal's reason, and the router stops what it was doing for it. */
-  readonly signal?: AbortSignal | undefined;
+/** What a request for a signed URL takes. */
+export interface SignOptions extends CallOptions {
+  /** For how many seconds the URL is to be good, at most seven days. By default as long as the router has it, which is an hour. */
+  readonly expiresIn?: number | undefined;
 }
 
 /** Which state of a dataset is asked for. */
@@ -64,12 +67,6 @@ export interface ConnectorsOptions extends CallOptions {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /** Only those that are there, or those that are not. */
   readonly state?: ConnectorInfo['state'] | undefined;
-}
-
-/** Which datasets to list. */
-export interface DatasetsOptions extends CallOptions {
-  /** Only names that match; `*` stops at `/`, `**` does not. A router that is older lists all: look at the names as well. */
-  readonly glob?: string | undefined;
 }
 
 /** What a request for the bytes of a dataset takes. */
@@ -150,16 +147,24 @@ export class RelayClient {
   }
 
   /** The datasets that a connector offers, in order of name, page by page as they are read. */
-  async *datasets(mac: string, { glob, signal }: DatasetsOptions = {}): AsyncGenerator<DatasetInfo, void, undefined> {
-    const path = `connectors/${checkMac(mac)}/datasets`;
-    for (let cursor: string | undefined, more = true; more; ) {
-      const query = { limit: MAX_LIST_LIMIT, cursor, glob };
-      const response = await this.#transport.send({ method: 'GET', path, query, signal });
-      const page = await this.#transport.readJson(response, datasetList, signal);
-      yield* page.datasets;
-      more = page.next !== undefined && page.next !== cursor;
-      cursor = page.next;
-    }
+  datasets(mac: string, options?: DatasetsOptions): AsyncGenerator<DatasetInfo, void, undefined>;
+  /** With a delimiter also what names with another one beyond the prefix begin with, once for all of them. */
+  datasets(mac: string, options: DirectoryOptions): AsyncGenerator<DatasetInfo | DatasetPrefix, void, undefined>;
+  async *datasets(
+    mac: string,
+    options: DatasetsOptions | DirectoryOptions = {},
+  ): AsyncGenerator<DatasetInfo | DatasetPrefix, void, undefined> {
+    yield* listDatasets(this.#transport, checkMac(mac), options);
+  }
+
+  /**
+   * A URL by which whoever holds it gets this one dataset without a token, until `expires_at`, and no longer than the token of
+   * this client is good. The router signs it; the node is not asked, so the dataset need not be there.
+   */
+  async signedUrl(mac: string, dataset: string, { expiresIn, signal }: SignOptions = {}): Promise<SignedUrl> {
+    const json = { mac: checkMac(mac), dataset: checkDataset(dataset), expires_in: expiresIn };
+    const response = await this.#transport.send({ method: 'POST', path: 'datasets/sign', json, signal });
+    return this.#transport.readJson(response, signedUrl, signal);
   }
 
   /** Size, type and version of a dataset, without its bytes. */

@@ -2,6 +2,7 @@ import path from 'node:path';
 import picomatch from 'picomatch';
 import type { DatasetInfo } from '../protocol/answers.ts';
 import { RelayError } from '../protocol/errors.ts';
+import { Glob } from '../protocol/glob.ts';
 import type { RelayClient } from './client.ts';
 import { type Course, downloadFile } from './download-file.ts';
 import type { DownloadOptions, DownloadResult, DownloadSummary } from './download-types.ts';
@@ -11,9 +12,6 @@ import { withRetries } from './retry.ts';
 import { Slots } from './slots.ts';
 import { TargetDirectory } from './target-directory.ts';
 import { foldsCase, splitTargetName, TakenNames } from './target-names.ts';
-
-/** As tokens have them: a name that begins with a dot or an exclamation mark is a name like any other. */
-const GLOB_OPTIONS = { dot: true, nonegate: true, windows: false, strictSlashes: true };
 
 const NEVER = new AbortController().signal;
 
@@ -44,8 +42,8 @@ export class Download implements AsyncDisposable {
     this.#directory = opened;
     this.#slots = new Slots(options.parallel ?? 4);
     const { glob } = options;
-    const compiled = glob === undefined ? () => true : picomatch(glob.normalize('NFC'), GLOB_OPTIONS);
-    this.#matches = (name) => name === glob || compiled(name.normalize('NFC'));
+    const compiled = glob === undefined ? undefined : new Glob(glob);
+    this.#matches = (name) => compiled?.matches(name) ?? true;
   }
 
   /** @throws {RelayError} output_failed when the directory cannot be made or opened. */

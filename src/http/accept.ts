@@ -23,3 +23,11 @@ export function prefersText(accept: string | undefined): boolean {
   const json = weightOf(accept, 'application/problem+json', 'application/json', 'application/*');
   return text > json && text >= weightOf(accept, '*/*');
 }
+
+/** Whether pages are wanted more than JSON, as a browser wants them. Who takes anything gets JSON. */
+export const prefersHtml = (accept: string | undefined): boolean =>
+  weightOf(accept, 'text/html') > weightOf(accept, 'application/json', 'application/*', '*/*');
+
+/** Whether an `Accept` names JSON, and no pages. */
+export const namesOnlyJson = (accept: string | undefined): boolean =>
+  weightOf(accept, 'application/json') > 0 && weightOf(accept, 'text/html') === 0;

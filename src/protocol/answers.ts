@@ -5,6 +5,7 @@ import {
   contentType,
   datasetName,
   digest,
+  directoryName,
   encoding,
   etag,
   httpUrl,
@@ -50,7 +51,7 @@ const failure = z.object({
 
 /**
  * The JSON body of `POST /datasets/result`. Which fields make sense depends on the command: `error` for any; `data` for
- * `get_dataset`; `download_url` for `get_dataset_offload`; `dataset` for `stat`; `datasets` for `list`; `digest` for `digest`.
+ * `get_dataset`; `download_url` for `get_dataset_offload`; `dataset` for `stat`; `datasets` and `prefixes` for `list`; `digest` for `digest`.
  */
 export const result = z.object({
   request_id: requestId,
@@ -68,6 +69,8 @@ export const result = z.object({
   content_type: contentType.optional(),
   dataset: datasetInfo.optional(),
   datasets: z.array(datasetInfo).optional(),
+  /** Names that were rolled up, up to and with the slash. */
+  prefixes: z.array(directoryName).optional(),
   /** Cursor of the next page, where there is one. */
   next: z.string().optional(),
 });

@@ -12,6 +12,7 @@ import {
   requestId,
   timestamp,
 } from './fields.ts';
+import { MAX_SIGNED_SECONDS } from './limits.ts';
 
 /** The JSON body of every `POST /datasets/request-…`. */
 export const datasetRequest = z.object({
@@ -117,4 +118,26 @@ export type ConnectorInfo = z.infer<typeof connectorInfo>;
 export const connectorList = z.object({ connectors: z.array(connectorInfo), next: z.string().optional() });
 
 /** The JSON answer to `GET /connectors/{mac}/datasets`. */
-export const datasetList = z.object({ datasets: z.array(datasetInfo), next: z.string().optional() });
+export const datasetList = z.object({
+  datasets: z.array(datasetInfo),
+  /** Where names are rolled up: what they begin with, up to and with the delimiter. */
+  prefixes: z.array(z.string()).optional(),
+  next: z.string().optional(),
+});
+
+/** The JSON body of `POST /datasets/sign`. */
+export const signRequest = z.object({
+  mac,
+  dataset: datasetName,
+  /** For how many seconds the URL is to be good. */
+  expires_in: z.number().int().min(1).max(MAX_SIGNED_SECONDS).optional(),
+});
+
+/** The JSON answer to it. */
+export const signedUrl = z.object({
+  // The name of a dataset may be longer than other URLs are.
+  url: z.string(),
+  /** When the URL ends; null where the router asks nobody for a token, so that it has no end. */
+  expires_at: timestamp.nullable(),
+});
+export type SignedUrl = z.infer<typeof signedUrl>;

@@ -7,6 +7,7 @@
  * - `parallel`: sends chunks side by side, in any order, within the window that the router names.
  * - `multipart`: uploads to the store in parts.
  * - `stat`, `list`, `digest`: answers these commands; `digest` also gives a digest with a transfer when asked.
+ * - `list-filter`: honours `prefix`, `glob` and `delimiter` in `list`.
  * - `prefix`: can hold to the first bytes of a dataset that grows, see `on_change` of the commands.
  * - `cancel`: understands `cancel`.
  * - `progress`: reports how far an upload to the store is, at least every ten seconds.
@@ -23,6 +24,7 @@ export const CAPABILITIES = [
   'multipart',
   'stat',
   'list',
+  'list-filter',
   'digest',
   'prefix',
   'cancel',

@@ -2,7 +2,8 @@ import * as z from 'zod';
 import { decodeJson, type Decoded, undecodable } from './codec.ts';
 import { RelayError } from './errors.ts';
 import { byteCount, datasetName, etag, httpUrl, requestId, timestamp, traceparent } from './fields.ts';
-import { MAX_FRAME_BYTES, MAX_LIST_LIMIT } from './limits.ts';
+import { MAX_DATASET_NAME_BYTES, MAX_FRAME_BYTES, MAX_GLOB_LENGTH, MAX_LIST_LIMIT } from './limits.ts';
+import { DELIMITER } from './name-filter.ts';
 import { isRequestId } from './request-id.ts';
 
 /** A request that whoever holds it may make, because its URL is signed. */
@@ -84,6 +85,11 @@ const list = z.object({
   limit: z.number().int().min(1).max(MAX_LIST_LIMIT),
   /** Names after this one, in order of code units. */
   cursor: z.string().optional(),
+  /** Only names that begin with this, and that match this; only to who said `list-filter`, like what follows. */
+  prefix: z.string().max(MAX_DATASET_NAME_BYTES).optional(),
+  glob: z.string().max(MAX_GLOB_LENGTH).optional(),
+  /** Names with another slash beyond the prefix are given as one of `prefixes`, up to that slash. */
+  delimiter: z.literal(DELIMITER).optional(),
 });
 const cancel = z.object({ command: z.literal('cancel'), request_id: requestId });
 

@@ -16,6 +16,13 @@ export function parseDatasetName(name: string): DatasetName | RelayError {
   return problem === undefined ? (name as DatasetName) : new RelayError('invalid_request', `dataset name: ${problem}`);
 }
 
+/** Checks the beginning of names up to a slash, which is its last character. */
+export function parseDirectoryName(name: string): string | RelayError {
+  if (!name.endsWith('/')) return new RelayError('invalid_request', 'directory name: it has no / at its end');
+  const problem = findProblem(name.slice(0, -1));
+  return problem === undefined ? name : new RelayError('invalid_request', `directory name: ${problem}`);
+}
+
 function findProblem(name: string): string | undefined {
   if (name === '') return 'it is empty';
   if (!name.isWellFormed()) return 'it is not valid Unicode';
@@ -35,3 +42,9 @@ function findProblem(name: string): string | undefined {
 export function encodeDatasetPath(name: string): string {
   return name.split('/').map(encodeURIComponent).join('/');
 }
+
+/**
+ * What a name must have in it to be the NFC of some other spelling: anything beyond ASCII, and the three ASCII characters
+ * that are the NFC of one beyond it.
+ */
+export const mayBeSpeltOtherwise = (text: string): boolean => /[K;`\u0080-\uffff]/.test(text.normalize('NFC'));

@@ -19,3 +19,10 @@ export const MAX_LIST_LIMIT = 1000;
 /** Most parts of one multipart upload, and most part numbers in one request for their URLs (the limit of S3). */
 export const MAX_PARTS = 10_000;
 export const MAX_PARTS_PER_REQUEST = 100;
+
+/** Longest glob of a listing in code units, and most alternatives that its braces may come to. */
+export const MAX_GLOB_LENGTH = 1024;
+export const MAX_GLOB_ALTERNATIVES = 64;
+
+/** How long a signed URL of a dataset is good at most, in seconds (as S3 has it). */
+export const MAX_SIGNED_SECONDS = 7 * 24 * 3600;

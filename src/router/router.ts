@@ -37,10 +37,12 @@ import { answerRoutes } from './routes/answers.ts';
 import { connectorRoutes } from './routes/connectors.ts';
 import { datasetRoutes } from './routes/datasets.ts';
 import { linkRoutes } from './routes/links.ts';
+import { listingRoutes } from './routes/listings.ts';
 import { withDescription } from './routes/openapi.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { requestRoutes } from './routes/requests.ts';
-import { isConnectorScope, RouteTable, sideOf, splitTarget } from './routes/route.ts';
+import { admitMatch, isConnectorScope, loggedTarget, RouteTable, sideOf, splitTarget } from './routes/route.ts';
+import { signRoutes } from './routes/sign.ts';
 import { isSocketRequest, upgrade } from './routes/upgrade.ts';
 import { HttpServer } from './server.ts';
 import { WindowBudget } from './window.ts';
@@ -169,9 +171,12 @@ export class Router {
     this.#sockets = new WebSocketLinks(events);
     const routes = withDescription([
       ...requestRoutes,
+      ...signRoutes,
       ...answerRoutes,
       ...linkRoutes(new SseLinks(events)),
       ...connectorRoutes,
+      // A name with a slash at its end is a directory's.
+      ...listingRoutes,
       ...datasetRoutes,
       ...operationRoutes,
     ]);
@@ -295,7 +300,8 @@ export class Router {
       // Apps, and the proxies before them, open their next connection to a router that stays. A connector's next POST belongs here.
       if (!isConnector && !state.ready) response.shouldKeepAlive = false;
       if (match.kind === 'route' && match.route.isLink === true) this.#responses.delete(response);
-      grant = await access.admit(request, match.kind === 'route' ? match.route.scope : 'listing');
+      const parameters = new URLSearchParams(query);
+      grant = await admitMatch(access, request, match, parameters);
       if (match.kind === 'none') throw new RelayError('not_found', `there is nothing at ${path}`);
       if (match.kind === 'wrong_method' && request.method === 'OPTIONS') {
         response.writeHead(204, { Allow: match.allow }).end();
@@ -312,7 +318,7 @@ export class Router {
         request,
         response,
         params: match.params,
-        query: new URLSearchParams(query),
+        query: parameters,
         id,
         grant,
         slot,
@@ -321,13 +327,13 @@ export class Router {
       const error = RelayError.from(thrown);
       if (error.code === 'forbidden') access.noteForbidden(request, grant);
       if (error.code === 'internal')
-        options.logger.error({ err: thrown, method: request.method, url: request.url }, 'a defect');
+        options.logger.error({ err: thrown, method: request.method, url: loggedTarget(request.url) }, 'a defect');
       else
         options.logger.debug(
           {
             code: error.code,
             method: request.method,
-            url: request.url,
+            url: loggedTarget(request.url),
             client: clientAddress(request, forwarding),
             detail: error.message,
           },

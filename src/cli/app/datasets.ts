@@ -1,4 +1,3 @@
-import picomatch from 'picomatch';
 import type { DatasetInfo } from '../../index.ts';
 import { addOptions } from '../flags.ts';
 import type { CommandContext } from '../io.ts';
@@ -11,6 +10,7 @@ import { runSession, type Session } from './session.ts';
 interface DatasetsArguments {
   readonly mac: string;
   readonly glob?: string | undefined;
+  readonly prefix?: string | undefined;
   readonly long?: boolean | undefined;
 }
 
@@ -25,6 +25,7 @@ export function datasetsCommand(context: CommandContext): AppCommand<DatasetsArg
         completing: context.completing,
       })
         .positional('glob', { describe: 'Only names that match; * stops at /, ** does not', type: 'string' })
+        .option('prefix', { nargs: 1, string: true, group: 'Output:', describe: 'Only names that begin with this' })
         .option('long', { alias: 'l', boolean: true, group: 'Output:', describe: 'Size and time of change as well' })
         .usage('$0 app datasets <mac> [glob] [options]')
         .example("$0 app datasets cc-28-aa-01-02-03 '2026/**/*.csv' -l", ''),
@@ -32,9 +33,8 @@ export function datasetsCommand(context: CommandContext): AppCommand<DatasetsArg
   };
 }
 
-async function listDatasets(session: Session, { mac, glob, long = false }: DatasetsArguments): Promise<void> {
+async function listDatasets(session: Session, { mac, glob, prefix, long = false }: DatasetsArguments): Promise<void> {
   const { client, config, signal, io } = session;
-  const matches = glob === undefined ? () => true : picomatch(glob, { dot: true });
   const shows = io.stdout.isTTY === true ? escapeForTerminal : (name: string) => name;
   const toText = config.json
     ? (dataset: DatasetInfo, index: number) => `${index === 0 ? '' : ','}\n${JSON.stringify(dataset)}`
@@ -43,8 +43,7 @@ async function listDatasets(session: Session, { mac, glob, long = false }: Datas
   await session.retrying(
     async () => {
       let head = config.json ? '{"datasets":[' : '';
-      for await (const dataset of client.datasets(mac, { signal })) {
-        if (!matches(dataset.name)) continue;
+      for await (const dataset of client.datasets(mac, { prefix, glob, signal })) {
         await print(io, head + toText(dataset, printed), signal);
         head = '';
         printed += 1;
@@ -54,7 +53,8 @@ async function listDatasets(session: Session, { mac, glob, long = false }: Datas
     () => printed === 0,
   );
   if (printed === 0 && !config.json) {
-    session.note(glob === undefined ? 'the connector offers no dataset' : `no dataset matches ${glob}`);
+    const isAll = glob === undefined && prefix === undefined;
+    session.note(isAll ? 'the connector offers no dataset' : `no dataset matches ${glob ?? `${prefix}…`}`);
   }
 }
 

@@ -8,6 +8,7 @@ import { requestOffloadCommand } from './request-offload.ts';
 import { requestStreamCommand } from './request-stream.ts';
 import { requestSyncCommand } from './request-sync.ts';
 import { statCommand } from './stat.ts';
+import { urlCommand } from './url.ts';
 
 /** `relay app …`: what an app asks the router for. */
 export function appCommand(context: CommandContext): CommandModule {
@@ -24,6 +25,7 @@ export function appCommand(context: CommandContext): CommandModule {
         connectorsCommand(context),
         datasetsCommand(context),
         statCommand(context),
+        urlCommand(context),
       ] as unknown as AppCommand<object>[];
       for (const { command, ...module } of commands) {
         yargs.command({ ...module, command: isHelp === true ? command : relax(command) });

@@ -1,6 +1,6 @@
 import { lstat, opendir, realpath } from 'node:fs/promises';
 import path from 'node:path';
-import { type DatasetName, parseDatasetName } from '../../protocol/dataset-name.ts';
+import { type DatasetName, mayBeSpeltOtherwise, parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { isPlainOnWindows, mayBeShortAlias } from '../../protocol/windows-name.ts';
 import type { DataDir } from './data-dir.ts';
@@ -13,16 +13,14 @@ export function isOffered(name: string, { hidden, platform }: Pick<DataDir, 'hid
   return hidden || !name.split('/').some((part) => part.startsWith('.'));
 }
 
-/**
- * What a part must have in it to be the NFC of some other spelling: anything beyond ASCII, and the three ASCII characters
- * that are the NFC of one beyond it. All others are not worth reading a directory for.
- */
-const mayBeSpeltOtherwise = (part: string): boolean => /[K;`\u0080-\uffff]/.test(part.normalize('NFC'));
-
 /** Whether a directory there may open a part under a spelling that it does not have itself. */
 function isOpenedLoosely(part: string, platform: NodeJS.Platform): boolean {
   return platform === 'win32' || platform === 'darwin' || mayBeShortAlias(part);
 }
+
+/** Whether what a directory has under this name, if anything, is spelt like it, so that the directory need not be read for it. */
+export const isFoundBySpelling = (part: string, platform: NodeJS.Platform): boolean =>
+  !isOpenedLoosely(part, platform) && !mayBeSpeltOtherwise(part);
 
 /**
  * Whether opening `name` can lead to nothing that is spelt otherwise on disk, which file systems do that ignore case or

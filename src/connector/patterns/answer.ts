@@ -22,7 +22,10 @@ export function answerCommand(command: RequestCommand, context: RequestContext):
 
 /** A command as the log shows it, without what signs an upload. */
 export function describeCommand(command: RequestCommand): Record<string, unknown> {
-  if (command.command === 'list') return { command: command.command, cursor: command.cursor };
+  if (command.command === 'list') {
+    const { cursor, prefix, glob, delimiter } = command;
+    return { command: command.command, cursor, prefix, glob, delimiter };
+  }
   const { offset, length } = command as { offset?: number; length?: number };
   return { command: command.command, dataset: command.dataset_name, offset, length, on_change: command.on_change };
 }

@@ -1,4 +1,5 @@
 import type { DatasetInfo } from '../../protocol/answers.ts';
+import { NameFilter } from '../../protocol/name-filter.ts';
 import { toDatasetInfo } from '../datasets/facts.ts';
 import { listDatasets } from '../datasets/list.ts';
 import { Progress } from './progress.ts';
@@ -7,6 +8,9 @@ import { describeGrowth, openWanted } from './selection.ts';
 
 /** A page is cut here, in bytes of JSON, so that it stays a control message also where names are long. */
 const MAX_PAGE_BYTES = 768 * 1024;
+
+/** How long one page may take. */
+const MAX_PAGE_MS = 5000;
 
 /** What is known of a dataset without reading it. */
 export const answerStat: Handler<'stat'> = async (command, { dataDir, digests, router, signal }) => {
@@ -18,22 +22,48 @@ export const answerStat: Handler<'stat'> = async (command, { dataDir, digests, r
   return { bytes: 0 };
 };
 
-/** One page of the datasets, in order of code units. */
-export const answerList: Handler<'list'> = async (command, { dataDir, router, signal, logger }) => {
+/**
+ * One page of the datasets, in order of code units. Where little is found in a large tree it ends early, with a cursor to go
+ * on from, so that nobody takes the silence for a failure.
+ */
+export const answerList: Handler<'list'> = async (command, { dataDir, router, clock, signal, logger }) => {
+  const { request_id, inline_max, limit, cursor, prefix, glob, delimiter } = command;
   const datasets: DatasetInfo[] = [];
+  const prefixes: string[] = [];
   let bytes = 0;
   let next: string | undefined;
-  for await (const facts of listDatasets(dataDir, { cursor: command.cursor, signal, logger })) {
-    if (datasets.length >= command.limit || bytes > MAX_PAGE_BYTES) {
-      next = datasets.at(-1)?.name;
+  let last: string | undefined;
+  const startedAt = clock.now();
+  const walk = listDatasets(dataDir, {
+    cursor,
+    filter: new NameFilter({ prefix, glob }),
+    rollUpBeyond: delimiter === undefined ? undefined : (prefix ?? ''),
+    isOverdue: () => clock.now() - startedAt >= MAX_PAGE_MS,
+    signal,
+    logger,
+  });
+  for await (const found of walk) {
+    const isFull = datasets.length + prefixes.length >= limit || bytes > MAX_PAGE_BYTES;
+    if (isFull || found.kind === 'passed') {
+      next = isFull ? last : found.key;
       break;
     }
-    const info = toDatasetInfo(facts);
+    last = found.key;
+    const info = found.kind === 'dataset' ? toDatasetInfo(found.facts) : found.key;
     bytes += Buffer.byteLength(JSON.stringify(info));
-    datasets.push(info);
+    if (typeof info === 'string') prefixes.push(info);
+    else datasets.push(info);
   }
-  const { request_id, inline_max } = command;
-  await router.sendResult({ request_id, datasets, ...(next !== undefined && { next }) }, inline_max, signal);
+  await router.sendResult(
+    {
+      request_id,
+      datasets,
+      ...(delimiter !== undefined && { prefixes }),
+      ...(next !== undefined && { next }),
+    },
+    inline_max,
+    signal,
+  );
   return { bytes: 0 };
 };
 

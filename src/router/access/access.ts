@@ -10,6 +10,7 @@ import { Grant } from './grant.ts';
 import { requireLocal } from './local-only.ts';
 import { requireOwnSite } from './own-site.ts';
 import { fingerprintOf, type TokenFault, TokenVerifier, type Verdict } from './token.ts';
+import { type SignedDataset, UrlSigner } from './url-signer.ts';
 
 /**
  * What an endpoint is for, and so who may use it: `public` and `signed` (by its URL) everybody, `app` and `connector` those
@@ -51,11 +52,14 @@ export interface AccessOptions {
 export class Access {
   readonly #options: AccessOptions;
   readonly #verifier: TokenVerifier | undefined;
+  /** Signs URLs of datasets; undefined where the router asks for no tokens. */
+  readonly signer: UrlSigner | undefined;
   readonly #failures: AuthFailures;
 
   constructor(options: AccessOptions) {
     this.#options = options;
     this.#verifier = options.secrets && new TokenVerifier(options.secrets);
+    this.signer = options.secrets && new UrlSigner(options.secrets);
     this.#failures = new AuthFailures(options.logger, options.countFailure);
   }
 
@@ -66,9 +70,7 @@ export class Access {
    * of another origin or site asks, and, without tokens, for what did not come straight from this machine.
    */
   admit(request: IncomingMessage, scope: Scope): Grant | Promise<Grant> {
-    this.#requireReach(request);
-    if (request.headers.origin === undefined) requireOwnSite(request, scope);
-    else this.#checkOrigin(request, scope);
+    this.#checkSource(request, scope);
     if (this.#verifier === undefined || scope === 'public' || scope === 'signed') return Grant.everything;
     const token = readCredential(request.headers.authorization);
     if (token === undefined) {
@@ -81,6 +83,19 @@ export class Access {
     const check = (): Verdict | Promise<Verdict> => known ?? verifier.check(token as string);
     const asked = scope === 'answer' && token !== null ? this.#options.findAsked(fingerprintOf(token)) : undefined;
     return asked === undefined ? this.#vet(request, scope, check) : admitAsked(asked, scope, check);
+  }
+
+  /**
+   * What whoever holds a signed URL of one dataset may do: read that dataset, without a token.
+   * @returns undefined where the URL is not signed, or the router signs none.
+   * @throws {RelayError} forbidden when it was not signed here; url_expired; forbidden as {@link admit} says.
+   */
+  admitUrl(request: IncomingMessage, signed: () => SignedDataset, query: URLSearchParams): Grant | undefined {
+    if (this.signer === undefined || !UrlSigner.isSigned(query)) return undefined;
+    this.#checkSource(request, 'signed');
+    const { mac, dataset } = signed();
+    this.signer.verify({ mac, dataset }, query, new Date());
+    return Grant.ofUrl(mac, dataset);
   }
 
   /**
@@ -130,6 +145,12 @@ export class Access {
 
   #requireReach(request: IncomingMessage): void {
     if (this.#verifier === undefined && !this.#options.allowNoAuth) requireLocal(request);
+  }
+
+  #checkSource(request: IncomingMessage, scope: Scope): void {
+    this.#requireReach(request);
+    if (request.headers.origin === undefined) requireOwnSite(request, scope);
+    else this.#checkOrigin(request, scope);
   }
 
   #checkOrigin(request: IncomingMessage, scope: Scope): void {

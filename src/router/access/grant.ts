@@ -2,6 +2,7 @@ import picomatch from 'picomatch';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Mac } from '../../protocol/mac.ts';
+import { directoryOf } from '../../protocol/name-filter.ts';
 import { ANY_MAC, type TokenClaims, type TokenRole } from '../../protocol/token.ts';
 import type { TokenFault } from './token.ts';
 
@@ -12,6 +13,7 @@ export class Grant {
 
   readonly #claims: TokenClaims | undefined;
   readonly #matches: ((name: string) => boolean) | undefined;
+  readonly #globs: readonly string[] | undefined;
   /** Which secret verified the token. */
   readonly keyId: string | undefined;
   /** Tells the token from others. */
@@ -19,19 +21,32 @@ export class Grant {
   /** Why the token is no longer good: then it only answers what was asked by a link that it opened. */
   readonly lapse: TokenFault | undefined;
 
-  private constructor(claims?: TokenClaims, keyId?: string, fingerprint?: string, lapse?: TokenFault) {
+  private constructor(
+    claims?: TokenClaims,
+    keyId?: string,
+    fingerprint?: string,
+    lapse?: TokenFault,
+    matches?: (name: string) => boolean,
+  ) {
     this.#claims = claims;
     this.keyId = keyId;
     this.fingerprint = fingerprint;
     this.lapse = lapse;
     // An app reads datasets, so its token must say which; a monitor's may narrow the names that it sees.
     const globs = claims?.datasets ?? (claims?.role === 'app' ? [] : undefined);
-    this.#matches = globs && compileGlobs(globs);
+    this.#globs = globs;
+    this.#matches = matches ?? (globs && compileGlobs(globs));
   }
 
   /** What a verified token grants. */
   static of(claims: TokenClaims, keyId: string, fingerprint?: string): Grant {
     return new Grant(claims, keyId, fingerprint);
+  }
+
+  /** One dataset, for whoever holds a URL that was signed for it. */
+  static ofUrl(mac: Mac, dataset: DatasetName): Grant {
+    const normal = dataset.normalize('NFC');
+    return new Grant({ role: 'app', macs: [mac] }, undefined, undefined, undefined, (name) => name === normal);
   }
 
   /** What is left of it now that its token is no longer good. */
@@ -64,6 +79,22 @@ export class Grant {
     return this.#matches === undefined || this.#matches(dataset.normalize('NFC'));
   }
 
+  /** Whether all datasets whose names begin with this are covered; false also where that cannot be told. */
+  coversAllBelow(prefix: string): boolean {
+    if (this.#matches === undefined) return true;
+    return this.#globs?.some((glob) => glob.endsWith('**') && isBelow(prefix, glob.slice(0, -2))) ?? false;
+  }
+
+  /** The directory that all datasets are in that are covered, with its slash; empty where that cannot be told. */
+  get base(): string {
+    const [first = '', ...others] = this.#globs?.map((glob) => LITERAL_DIRECTORY.exec(glob)?.[0] ?? '') ?? [];
+    return others.reduce((common, base) => {
+      let end = 0;
+      while (end < common.length && common[end] === base[end]) end++;
+      return directoryOf(common.slice(0, end));
+    }, first);
+  }
+
   /** @throws {RelayError} forbidden when the token does not cover this connector. */
   requireMac(mac: Mac): void {
     if (!this.coversMac(mac)) throw new RelayError('forbidden', `the token does not cover the connector ${mac}`);
@@ -76,6 +107,13 @@ export class Grant {
       throw new RelayError('forbidden', `the token does not cover ${JSON.stringify(dataset)} of ${mac}`);
   }
 }
+
+/** The directory at the beginning of a glob, of letters that mean themselves there and in no other spelling. */
+const LITERAL_DIRECTORY = /^(?:(?!K)[\w-](?:(?!K)[\w. -])*\/)+/;
+
+/** Whether a prefix lies in a directory that a glob begins with, or is it. */
+const isBelow = (prefix: string, directory: string): boolean =>
+  directory === '' || (LITERAL_DIRECTORY.exec(directory)?.[0] === directory && prefix.startsWith(directory));
 
 function compileGlobs(globs: readonly string[]): (name: string) => boolean {
   if (globs.length === 0) return () => false;

@@ -112,7 +112,7 @@ export class TokenVerifier {
 export const fingerprintOf = (token: string): string => createHash('sha256').update(token).digest('base64url');
 
 /** Tells secrets apart without showing them. */
-const idOf = (secret: string): string =>
+export const idOf = (secret: string): string =>
   createHash('sha256').update('relay key id\n').update(secret).digest('hex').slice(0, 16);
 
 const isOver = ({ exp }: TokenClaims): boolean => exp !== undefined && exp <= Math.floor(Date.now() / 1000);

@@ -33,7 +33,7 @@ export const datasetOperations: Operations = {
   'GET /connectors/{mac}/datasets/{path...}': {
     id: 'getDataset',
     summary: 'A dataset as a resource of HTTP, with ranges and conditions',
-    query: ['via', 'download', 'on_change'],
+    query: ['via', 'download', 'on_change', 'expires', 'signature'],
     headers: [...CONDITIONS, 'Range', 'If-Range', 'Want-Unencoded-Digest', 'Prefer', 'Cache-Control'],
     answers: {
       200: {
@@ -54,14 +54,14 @@ export const datasetOperations: Operations = {
       304: NOT_MODIFIED,
       307: { description: '`via=offload`: to the store.', headers: ['Location', 'Cache-Control'] },
     },
-    errors: [...ASKING, 'offload_unavailable', 'http_version_not_supported'],
+    errors: [...ASKING, 'url_expired', 'offload_unavailable', 'http_version_not_supported'],
   },
   'HEAD /connectors/{mac}/datasets/{path...}': {
     id: 'headDataset',
     summary: 'What is known of a dataset without reading it',
-    query: ['via', 'download', 'on_change'],
+    query: ['via', 'download', 'on_change', 'expires', 'signature'],
     headers: CONDITIONS,
     answers: { 200: { description: 'Its headers.', headers: FACTS }, 304: NOT_MODIFIED },
-    errors: ASKING,
+    errors: [...ASKING, 'url_expired'],
   },
 };

@@ -28,6 +28,17 @@ export const QUERY = {
     schema: { type: 'integer', minimum: 1, maximum: 999_999, default: 100 },
   },
   cursor: { description: '`next` of the page before.', schema: TEXT },
+  prefix: { description: 'Only names that begin with this.', schema: TEXT },
+  glob: {
+    description: 'Only names that match this: `*` stops at a slash, `**` does not.',
+    schema: { type: 'string', maxLength: 1024 },
+  },
+  delimiter: {
+    description: 'Names with another slash beyond the prefix are rolled up in `prefixes`.',
+    schema: { enum: ['/'] },
+  },
+  expires: { description: 'Of a signed URL: when it ends, in seconds since 1970.', schema: TEXT },
+  signature: { description: 'Of a signed URL: takes the place of a token.', schema: TEXT },
   wait: {
     description:
       'Answer when the request has ended, or after so many seconds; 55 at most. What is no such number is 0.',

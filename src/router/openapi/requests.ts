@@ -29,6 +29,12 @@ const status: Answer = { description: 'Where it stands.', content: { 'applicatio
 
 /** The endpoints by which apps ask for datasets and follow their requests. */
 export const requestOperations: Operations = {
+  'POST /datasets/sign': {
+    id: 'signUrl',
+    summary: 'A URL of one dataset for who has no token',
+    body: { content: { 'application/json': 'SignRequest' } },
+    answers: { 200: { description: 'The URL.', content: { 'application/json': 'SignedUrl' } } },
+  },
   'POST /datasets/request-sync': {
     id: 'requestSync',
     summary: 'Pattern A: the dataset in one complete answer',

@@ -20,6 +20,8 @@ import {
   offloadAnswer,
   problem,
   requestStatus,
+  signedUrl,
+  signRequest,
   syncAnswer,
 } from '../../protocol/app.ts';
 import { type ErrorCode, ERRORS } from '../../protocol/errors.ts';
@@ -56,6 +58,8 @@ const NAMED = {
   RequestAccepted: ownStatus.extend({ location: z.url() }),
   RequestStatus: ownStatus,
   Result: result,
+  SignedUrl: signedUrl,
+  SignRequest: signRequest,
   StreamChunk: streamChunk,
   StreamComplete: streamComplete,
   StreamInit: streamInit,

@@ -5,8 +5,10 @@ import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { OnChange } from '../../protocol/fields.ts';
 import type { Mac } from '../../protocol/mac.ts';
+import type { DELIMITER, NameWish } from '../../protocol/name-filter.ts';
 import { createRequestId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
+import type { Exchange } from '../exchange.ts';
 import type { Hello, Link } from '../links/link.ts';
 import { holdToPrefix } from './on-change.ts';
 
@@ -35,8 +37,11 @@ interface Question<T> {
  */
 function ask<T>(context: Context, question: Question<T>): Promise<T> {
   const id = question.id ?? createRequestId(context.routerId);
-  return new Promise<T>((resolve, reject) => {
-    const exchange = context.dispatcher.submit({
+  const { signal } = question;
+  let exchange: Exchange | undefined;
+  const abort = (): void => exchange?.fail(RelayError.from(signal.reason, 'cancelled'));
+  const answered = new Promise<T>((resolve, reject) => {
+    exchange = context.dispatcher.submit({
       id,
       mac: question.mac,
       name: question.needs,
@@ -54,17 +59,18 @@ function ask<T>(context: Context, question: Question<T>): Promise<T> {
           const answer = question.read(result);
           if (answer === undefined)
             throw new RelayError('invalid_request', `the result does not answer a ${question.needs}`);
-          exchange.succeed();
+          exchange?.succeed();
           resolve(answer);
         },
         takeProgress: ({ bytes_done, total_size }) => question.onProgress?.(bytes_done, total_size),
         fail: reject,
       },
     });
-    const abort = (): void => exchange.fail(RelayError.from(question.signal.reason, 'cancelled'));
-    if (question.signal.aborted) abort();
-    else question.signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort);
   });
+  // Who asks for page after page does so with one signal, which must not hold all the answers.
+  return answered.finally(() => signal.removeEventListener('abort', abort));
 }
 
 /** Which state of a dataset is meant. */
@@ -114,18 +120,37 @@ export function askStat(
   });
 }
 
-/** One page of what a connector offers. */
+/** What is asked of a listing. */
+export interface ListWish extends NameWish {
+  readonly limit: number;
+  /** Only names after this one, in order of code units. */
+  readonly cursor?: string | undefined;
+  /** Names with another one of these beyond the prefix are rolled up. */
+  readonly delimiter?: typeof DELIMITER | undefined;
+}
+
+/**
+ * One page of what a connector offers. One that did not say `list-filter` gives names of all kinds, and rolls up none, so
+ * whoever asks looks at each.
+ */
 export function askList(
   context: Context,
   mac: Mac,
-  page: { limit: number; cursor?: string },
+  { limit, cursor, ...filter }: ListWish,
   signal: AbortSignal,
-): Promise<{ datasets: DatasetInfo[]; next?: string }> {
+): Promise<{ datasets: DatasetInfo[]; prefixes: string[]; next?: string }> {
   return ask(context, {
     mac,
     needs: 'list',
-    command: (request_id) => ({ command: 'list', request_id, ...page }),
-    read: ({ datasets, next }) => datasets && { datasets, ...(next !== undefined && { next }) },
+    command: (request_id, { hello }) => ({
+      command: 'list',
+      request_id,
+      limit,
+      ...(cursor !== undefined && { cursor }),
+      ...(hello.capabilities.has('list-filter') && filter),
+    }),
+    read: ({ datasets, prefixes = [], next }) =>
+      datasets && { datasets, prefixes, ...(next !== undefined && { next }) },
     signal,
   });
 }

@@ -4,6 +4,7 @@ import { parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { type OnChange, onChange } from '../../protocol/fields.ts';
 import { HEADER } from '../../protocol/headers.ts';
+import type { SignedDataset } from '../access/url-signer.ts';
 import type { Context } from '../context.ts';
 import { contentHeaders, DATASET_HEADERS, factsOf, growthHeaders } from '../dataset-answer.ts';
 import { buffer } from '../patterns/buffering.ts';
@@ -25,6 +26,7 @@ export const datasetRoutes: Route[] = [
     method: 'GET',
     path: PATH,
     scope: 'app',
+    signedFor: readName,
     async handle(context, call) {
       const target = readTarget(context, call);
       const pattern = readPattern(call);
@@ -37,6 +39,7 @@ export const datasetRoutes: Route[] = [
     method: 'HEAD',
     path: PATH,
     scope: 'app',
+    signedFor: readName,
     async handle(context, call) {
       const target = readTarget(context, call);
       readPattern(call);
@@ -120,9 +123,14 @@ function readOnChange({ query }: Call): OnChange {
 
 function readTarget(context: Context, call: Call): Target {
   refuseWhileDraining(context);
-  const mac = readMac(call.params);
-  const dataset = parseDatasetName(call.params['path'] ?? '');
-  if (dataset instanceof RelayError) throw dataset;
+  const { mac, dataset } = readName(call.params);
   call.grant.requireDataset(mac, dataset);
   return { mac, dataset, onChange: readOnChange(call) };
+}
+
+function readName(params: Call['params']): SignedDataset {
+  const mac = readMac(params);
+  const dataset = parseDatasetName(params['path'] ?? '');
+  if (dataset instanceof RelayError) throw dataset;
+  return { mac, dataset };
 }

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RelayError } from '../../protocol/errors.ts';
-import type { Scope } from '../access/access.ts';
+import type { Access, Scope } from '../access/access.ts';
 import type { Grant } from '../access/grant.ts';
+import type { SignedDataset } from '../access/url-signer.ts';
 import type { Context } from '../context.ts';
 import type { RequestSide, Slot } from '../limits/requests.ts';
 
@@ -27,6 +28,8 @@ export interface Route {
   readonly scope: Scope;
   /** It opens a link, which is no request that anybody waits for. */
   readonly isLink?: true;
+  /** What a URL that leads here may be signed for, so that it needs no token. @throws {RelayError} invalid_request. */
+  readonly signedFor?: (params: Readonly<Record<string, string>>) => SignedDataset;
   handle(context: Context, call: Call): void | Promise<void>;
 }
 
@@ -75,6 +78,26 @@ export class RouteTable {
 export function splitTarget(target = '/'): { path: string; query: string } {
   const at = target.indexOf('?');
   return at < 0 ? { path: target, query: '' } : { path: target.slice(0, at), query: target.slice(at + 1) };
+}
+
+/** What whoever made a request may do, by a signed URL or a token. @throws {RelayError} as {@link Access} says. */
+export function admitMatch(
+  access: Access,
+  request: IncomingMessage,
+  match: Match,
+  query: URLSearchParams,
+): Grant | Promise<Grant> {
+  if (match.kind !== 'route') return access.admit(request, 'listing');
+  const { params, route } = match;
+  const { signedFor } = route;
+  const granted = signedFor && access.admitUrl(request, () => signedFor(params), query);
+  return granted ?? access.admit(request, route.scope);
+}
+
+/** A request's target as logs may have it: a signature is a credential. */
+export function loggedTarget(target = '/'): string {
+  const { path, query } = splitTarget(target);
+  return new URLSearchParams(query).has('signature') ? `${path}?…` : target;
 }
 
 function compile(path: string): RegExp {

@@ -39,6 +39,32 @@ const connector = (mac: string): object => ({
 });
 
 describe('listings', () => {
+  test('narrows and rolls up, also what a router gives that knows nothing of that', async () => {
+    const names = ['a/1.csv', 'a/b/1.csv', 'a/b/2.csv', 'a/c.txt', 'b'];
+    await using relay = await withClient((_, response) =>
+      sendJson(response, 200, { datasets: names.map((name) => ({ name, size: 1 })) }),
+    );
+    const all = await collect(relay.client.datasets(MAC, { prefix: 'a/', glob: '**/*.csv' }));
+    expect(all.map(({ name }) => name)).toEqual(['a/1.csv', 'a/b/1.csv', 'a/b/2.csv']);
+    const directory = await collect(relay.client.datasets(MAC, { prefix: 'a/', delimiter: '/' }));
+    expect(directory).toEqual([{ name: 'a/1.csv', size: 1 }, { prefix: 'a/b/' }, { name: 'a/c.txt', size: 1 }]);
+    const queries = relay.seen.map(({ url }) => Object.fromEntries(new URL(url, relay.url).searchParams));
+    expect(queries).toEqual([
+      { limit: '1000', prefix: 'a/', glob: '**/*.csv' },
+      { limit: '1000', prefix: 'a/', delimiter: '/' },
+    ]);
+    await expect(collect(relay.client.datasets(MAC, { glob: '' }))).rejects.toMatchObject({ code: 'invalid_request' });
+  });
+
+  test('has a URL signed for as long as is wanted', async () => {
+    const answer = { url: 'http://router/x?signature=y', expires_at: '2026-01-31T12:00:00Z' };
+    await using relay = await withClient((_, response) => sendJson(response, 200, answer));
+    expect(await relay.client.signedUrl('CC28AA010203', 'a.csv', { expiresIn: 60 })).toEqual(answer);
+    const [seen] = relay.seen;
+    expect([seen?.method, seen?.url]).toEqual(['POST', '/datasets/sign']);
+    await expect(relay.client.signedUrl(MAC, '../a')).rejects.toMatchObject({ code: 'invalid_request' });
+  });
+
   test('reads connectors page by page', async () => {
     await using relay = await withClient(({ url }, response) =>
       url.includes('cursor=b')

@@ -4,7 +4,7 @@ import { type OptionName, OPTIONS, optionsOf } from '../../../src/config/options
 import { listCode, listDocuments, readDocument } from './documents.ts';
 
 /** Flags that yargs or one subcommand brings, and that are no part of the configuration. */
-const OTHERS = ['--help', '--version', '--long', '--label', '--state', '-h', '-l'];
+const OTHERS = ['--help', '--version', '--long', '--label', '--state', '--prefix', '--expires', '-h', '-l'];
 
 const documents = listDocuments().filter((path) => path === 'README.md' || path.startsWith('docs/'));
 

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { prefersText, weightOf } from '../../../src/http/accept.ts';
+import { namesOnlyJson, prefersHtml, prefersText, weightOf } from '../../../src/http/accept.ts';
 
 test.each([
   ['text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8', true],
@@ -28,4 +28,21 @@ test('weighs what is named', () => {
   expect(weightOf('a/b;q=0.3, c/d', 'a/b', 'c/d')).toBe(1);
   expect(weightOf('a/b;q=nonsense', 'a/b')).toBe(0);
   expect(weightOf('*/*', 'a/b')).toBe(0);
+});
+
+test.each<[string | undefined, boolean, boolean]>([
+  [undefined, false, false],
+  ['*/*', false, false],
+  ['application/json', false, true],
+  ['application/json;q=0', false, false],
+  ['text/html', true, false],
+  ['TEXT/HTML', true, false],
+  ['text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8', true, false],
+  ['application/json, text/html', false, false],
+  ['application/json, text/html;q=0.9', false, false],
+  ['application/json;q=0.5, text/html', true, false],
+  ['text/html;q=0, application/json', false, true],
+  ['text/html;q=nonsense', false, false],
+])('Accept %j wants pages more than JSON: %p; names JSON and no pages: %p', (accept, html, json) => {
+  expect([prefersHtml(accept), namesOnlyJson(accept)]).toEqual([html, json]);
 });

@@ -1,30 +1,42 @@
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, rename, symlink, writeFile } from 'node:fs/promises';
+import { writeFileSync } from 'node:fs';
+import { chmod, mkdir, rename, stat, symlink, unlink, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { platform } from 'node:process';
 import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { DataDir } from '../../../../src/connector/datasets/data-dir.ts';
-import { listDatasets } from '../../../../src/connector/datasets/list.ts';
+import { type Listed, listDatasets } from '../../../../src/connector/datasets/list.ts';
 import { openDataset } from '../../../../src/connector/datasets/open.ts';
 import { silentLogger } from '../../../../src/observability/logger.ts';
+import { NameFilter, type NameWish, rollUp } from '../../../../src/protocol/name-filter.ts';
 import { Churn, countDescriptors, Sandbox, watchRace } from '../support-dir.ts';
 
 const run = promisify(execFile);
 
-interface Page {
+interface Page extends NameWish {
   cursor?: string;
+  delimiter?: '/' | undefined;
   limit?: number;
   signal?: AbortSignal;
 }
 
-async function list(dataDir: DataDir, { cursor, limit = Infinity, signal }: Page = {}): Promise<string[]> {
+async function list(
+  dataDir: DataDir,
+  { cursor, limit = Infinity, signal, delimiter, ...wish }: Page = {},
+): Promise<string[]> {
   const names: string[] = [];
-  const options = { cursor, signal: signal ?? new AbortController().signal, logger: silentLogger() };
-  for await (const { name } of listDatasets(dataDir, options)) {
+  const options = {
+    cursor,
+    filter: new NameFilter(wish),
+    rollUpBeyond: delimiter && (wish.prefix ?? ''),
+    signal: signal ?? new AbortController().signal,
+    logger: silentLogger(),
+  };
+  for await (const { key } of listDatasets(dataDir, options)) {
     if (names.length >= limit) break;
-    names.push(name);
+    names.push(key);
   }
   return names;
 }
@@ -72,6 +84,148 @@ describe('listing datasets', () => {
     );
   });
 
+  test('finds by prefix and glob, and rolls up, what all names together would give, page by page', async () => {
+    const part = fc.stringMatching(/^[a-c.]{1,2}$/).filter((text) => !text.startsWith('.'));
+    const tree = fc.uniqueArray(fc.array(part, { minLength: 1, maxLength: 4 }), {
+      minLength: 1,
+      maxLength: 25,
+      selector: String,
+    });
+    const prefix = fc.stringMatching(/^[a-c]?[a-c.]?\/?[a-c]?\/?$/).filter((text) => !text.startsWith('/'));
+    const glob = fc.option(fc.constantFrom('*', '**', 'a/**', '*/b*', '**/c', 'a/*/**', '{a,b}/*', '?/?'));
+    const wish = fc.record({
+      prefix,
+      glob: glob.map((text) => text ?? undefined),
+      delimiter: fc.constantFrom(undefined, '/' as const),
+    });
+    await fc.assert(
+      fc.asyncProperty(tree, wish, fc.integer({ min: 1, max: 4 }), async (paths, { delimiter, ...names }, limit) => {
+        await using sandbox = await Sandbox.create();
+        for (const parts of paths) await sandbox.write(parts.join('/'), '').catch(() => {});
+        const dataDir = await openDir(sandbox.data);
+        const filter = new NameFilter(names);
+        const accepted = (await list(dataDir)).filter((name) => filter.accepts(name));
+        const rolledUp = accepted.map((name) => (delimiter && rollUp(name, names.prefix)) ?? name);
+        const found: string[] = [];
+        for (;;) {
+          const cursor = found.at(-1);
+          const page = await list(dataDir, { limit, delimiter, ...names, ...(cursor !== undefined && { cursor }) });
+          if (page.length === 0) break;
+          found.push(...page);
+        }
+        expect(found).toEqual([...new Set(rolledUp)].toSorted());
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test('reads no directory but that of the prefix, and those that the glob leads to', async () => {
+    await using sandbox = await Sandbox.create({ 'a/x/1': '', 'a/y/1': '', 'b/1': '', 'c/1': '' });
+    const dataDir = await openDir(sandbox.data);
+    const all = ['', 'a', 'a/x', 'a/y', 'b', 'c'];
+    /** The directories that were read: the system notes when that was, if it was not since the last change. */
+    const readBy = async (wish: Page): Promise<string[]> => {
+      for (const directory of all) await utimes(path.join(sandbox.data, directory), new Date(0), new Date());
+      await list(dataDir, wish);
+      const read: string[] = [];
+      for (const directory of all) {
+        const { atimeMs } = await stat(path.join(sandbox.data, directory));
+        if (atimeMs > 0) read.push(directory);
+      }
+      return read;
+    };
+    // Where the system does not note it, nothing can be seen.
+    if ((await readBy({})).length === 0) return;
+    expect(await readBy({})).toEqual(all);
+    expect(await readBy({ prefix: 'a/x/' })).toEqual(['a/x']);
+    expect(await readBy({ prefix: 'a/x' })).toEqual(['a', 'a/x']);
+    expect(await readBy({ glob: 'a/y/*' })).toEqual(['a/y']);
+    expect(await readBy({ glob: '*' })).toEqual(['']);
+    expect(await readBy({ prefix: 'a/', delimiter: '/' })).toEqual(['a', 'a/x', 'a/y']);
+    expect(await readBy({ prefix: '../' })).not.toContain('a');
+  });
+
+  test.each(['../', '../outside/', '/', './', 'a/../', '.hidden/', 'a//', 'link/'])(
+    'finds nothing by the prefix %j, which leads where nothing is offered',
+    async (prefix) => {
+      await using sandbox = await Sandbox.create({ 'a/1': '', '.hidden/1': '' });
+      await mkdir(path.join(sandbox.top, 'outside'));
+      await writeFile(path.join(sandbox.top, 'outside/secret'), '');
+      await symlink('../outside', path.join(sandbox.data, 'link'));
+      const dataDir = await openDir(sandbox.data);
+      expect(await list(dataDir, { prefix })).toEqual([]);
+      expect(await list(dataDir, { prefix, delimiter: '/' })).toEqual([]);
+    },
+  );
+
+  test('finds names by a prefix in another composition than they have on disk', async () => {
+    await using sandbox = await Sandbox.create({ 'cafe\u0301/1': '', 'cafe/1': '' });
+    const dataDir = await openDir(sandbox.data);
+    expect(await list(dataDir, { prefix: 'caf\u00e9/' })).toEqual(['cafe\u0301/1']);
+    expect(await list(dataDir, { delimiter: '/' })).toEqual(['cafe/', 'cafe\u0301/']);
+  });
+
+  test('rolls up no directory in which nothing is offered', async () => {
+    await using sandbox = await Sandbox.create({ 'full/deep/1': '', 'hidden/.git/1': '' });
+    await mkdir(path.join(sandbox.data, 'empty/deep'), { recursive: true });
+    await symlink('.', path.join(sandbox.data, 'self'));
+    const dataDir = await openDir(sandbox.data);
+    expect(await list(dataDir, { delimiter: '/' })).toEqual(['full/']);
+  });
+
+  test('gives each name of a directory once that has more than are held, by pages and at a stretch', async () => {
+    await using sandbox = await Sandbox.create();
+    const names = Array.from({ length: 20_000 }, (_, index) => `f${(index * 7919) % 20_000}`);
+    for (const name of names) writeFileSync(path.join(sandbox.data, name), '');
+    const dataDir = await openDir(sandbox.data);
+    const found: string[] = [];
+    for (;;) {
+      const cursor = found.at(-1);
+      const page = await list(dataDir, { limit: 3000, ...(cursor !== undefined && { cursor }) });
+      if (page.length === 0) break;
+      found.push(...page);
+      // Another walk in between is no part of this one.
+      expect(await list(dataDir, { limit: 1, glob: '*9' })).toEqual(['f10009']);
+    }
+    expect(found).toEqual(names.toSorted());
+    expect(await list(dataDir)).toEqual(found);
+  });
+
+  test('shows in the next page what came into a long directory since the one before, and not what went', async () => {
+    await using sandbox = await Sandbox.create();
+    for (let index = 10_000; index < 20_000; index++) writeFileSync(path.join(sandbox.data, `f${index}`), '');
+    const dataDir = await openDir(sandbox.data);
+    expect(await list(dataDir, { limit: 2 })).toEqual(['f10000', 'f10001']);
+    await unlink(path.join(sandbox.data, 'f10002'));
+    await writeFile(path.join(sandbox.data, 'f10003x'), '');
+    // The clock of a file system may stand still for some milliseconds.
+    await utimes(sandbox.data, new Date(), new Date());
+    expect(await list(dataDir, { limit: 2, cursor: 'f10001' })).toEqual(['f10003', 'f10003x']);
+  });
+
+  test('says where it is when it is overdue, and goes on from there without a gap', async () => {
+    await using sandbox = await Sandbox.create({ 'a/1': '', 'a/2': '', 'b/c/1': '', 'b/c/2': '', 'b/d/1': '', e: '' });
+    const dataDir = await openDir(sandbox.data);
+    const found: string[] = [];
+    let cursor: string | undefined;
+    let pages = 0;
+    for (;;) {
+      const options = { cursor, isOverdue: () => true, signal: new AbortController().signal, logger: silentLogger() };
+      const before = cursor;
+      for await (const { kind, key } of listDatasets(dataDir, options)) {
+        if (kind === 'dataset') found.push(key);
+        else {
+          cursor = key;
+          break;
+        }
+      }
+      if (cursor === before) break;
+      pages++;
+    }
+    expect(found).toEqual(['a/1', 'a/2', 'b/c/1', 'b/c/2', 'b/d/1', 'e']);
+    expect(pages).toBeGreaterThanOrEqual(6);
+  });
+
   test('a cursor need not be a name that is there', async () => {
     await using sandbox = await Sandbox.create({ 'a/1': '', 'a/3': '', b: '', 'c/1': '' });
     const dataDir = await openDir(sandbox.data);
@@ -91,8 +245,8 @@ describe('listing datasets', () => {
     // What is not entered may change freely: had `a` been read before, or `c` already, the walk would show it.
     await sandbox.write('c/y', '');
     await sandbox.write('a/y', '');
-    opened.push(value?.name as string);
-    for await (const { name } of iterator) opened.push(name);
+    opened.push((value as Listed).key);
+    for await (const { key } of iterator) opened.push(key);
     expect(opened).toEqual(['b/x', 'c/x', 'c/y']);
   });
 

@@ -39,6 +39,30 @@ describe('the catalog', () => {
     expect(pages).toEqual([['a', 'b/c', 'b/d'], ['e']]);
   });
 
+  test('lists what is wanted, and rolls the rest up, by pages that count both', async () => {
+    await using scene = await Scene.open({
+      'a/1.csv': '',
+      'a/b/1.csv': '',
+      'a/b/2.csv': '',
+      'a/c/1.txt': '',
+      'a/d.csv': '',
+    });
+    const pages: unknown[] = [];
+    let cursor: string | undefined;
+    do {
+      scene.command('list', { limit: 2, cursor, prefix: 'a/', glob: '**/*.csv', delimiter: '/' });
+      const post = await scene.router.nextPost();
+      const answer = unwrap(decodeValue(result, await post.json()));
+      post.reply(200);
+      pages.push([answer.datasets?.map(({ name }) => name), answer.prefixes, answer.next]);
+      cursor = answer.next;
+    } while (cursor !== undefined);
+    expect(pages).toEqual([
+      [['a/1.csv'], ['a/b/'], 'a/b/'],
+      [['a/d.csv'], [], undefined],
+    ]);
+  });
+
   test('tells at once that it reads for a digest, then gives that of the whole', async () => {
     await using scene = await Scene.open({ file: 'abc' });
     const id = scene.command('digest');

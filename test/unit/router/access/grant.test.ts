@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import type { DatasetName } from '../../../../src/protocol/dataset-name.ts';
 import type { Mac } from '../../../../src/protocol/mac.ts';
 import { Grant } from '../../../../src/router/access/grant.ts';
 
@@ -56,5 +57,37 @@ describe('what a token grants', () => {
     expect(Grant.everything.coversMac(OTHER)).toBe(true);
     expect(Grant.everything.coversDataset('a/b')).toBe(true);
     expect(Grant.everything.expiresAt).toBeUndefined();
+  });
+
+  test.each([
+    [['**'], '', ['', 'a/']],
+    [['reports/**'], 'reports/', ['reports/', 'reports/2026/']],
+    [['reports/a/*', 'reports/b/x.csv'], 'reports/', []],
+    [['reports/**', 'other/*'], '', ['reports/x/']],
+    [['rep*/x'], '', []],
+    // These begin with what does not mean itself, or has other spellings.
+    [['./reports/**'], '', []],
+    [['K/**'], '', []],
+    [['\u00e9/**'], '', []],
+    [['a+(b)/**'], '', []],
+    [[], '', []],
+  ])('by %j lies below %j, and is all below %j', (globs, base, whole) => {
+    const grant = app(...globs);
+    expect(grant.base).toBe(base);
+    const prefixes = ['', 'a/', 'reports/', 'reports/2026/', 'reports/x/', 'other/'];
+    expect(prefixes.filter((prefix) => grant.coversAllBelow(prefix))).toEqual(
+      expect.arrayContaining(prefixes.filter((prefix) => whole.some((each) => prefix.startsWith(each)))),
+    );
+    for (const prefix of prefixes)
+      if (!grant.coversDataset(`${prefix}x`)) expect(grant.coversAllBelow(prefix)).toBe(false);
+  });
+
+  test('of a signed URL is its dataset and no other, whatever the name has in it', () => {
+    const grant = Grant.ofUrl(MAC, 'a/*.csv' as DatasetName);
+    expect(grant.coversDataset('a/*.csv')).toBe(true);
+    expect(grant.coversDataset('a/b.csv')).toBe(false);
+    expect(grant.coversMac(OTHER)).toBe(false);
+    expect(grant.coversAllBelow('a/')).toBe(false);
+    expect(Grant.ofUrl(MAC, 'caf\u00e9' as DatasetName).coversDataset('cafe\u0301')).toBe(true);
   });
 });
