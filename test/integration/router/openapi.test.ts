@@ -1,6 +1,8 @@
 import http from 'node:http';
 import type { Socket } from 'node:net';
 import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { isErrorCode } from '../../../src/protocol/errors.ts';
 import type { Mac } from '../../../src/protocol/mac.ts';
@@ -15,7 +17,7 @@ import { ApiDescription } from '../../support/api-description.ts';
 import { startOwnConnector } from '../../support/own-connector.ts';
 import { type AppAnswer, ask, call } from '../../support/plain-app.ts';
 import { MAC, PlainConnector } from '../../support/plain-connector.ts';
-import { startRouter } from '../../support/router.ts';
+import { makeTempDir, startRouter } from '../../support/router.ts';
 
 const BYTES = Buffer.from('time,celsius\n08:00,61.5\n');
 const OTHER_MAC = 'cc-28-aa-01-02-04';
@@ -33,7 +35,10 @@ beforeAll(async () => {
   const router = resources.use(await startRouter({ bufferMaxBytes: 1024 * 1024 }));
   url = router.url;
   api = await ApiDescription.of(url);
-  resources.use(await startOwnConnector(url, BYTES));
+  const dataDir = resources.use(await makeTempDir()).path;
+  await mkdir(join(dataDir, 'sub'));
+  for (const name of ['a.csv', 'sub/b.csv']) await writeFile(join(dataDir, name), BYTES);
+  resources.use(await startOwnConnector(url, BYTES, { dataDir }));
   const capabilities = 'binary, offset, multipart, stat, list, progress';
   node = resources.use(await PlainConnector.connect(url, { mac: OTHER_MAC, capabilities }));
 });
