@@ -46,6 +46,9 @@ export interface LinkOptions {
   readonly onMessage: (text: string) => void;
 }
 
+/** How often the way is measured at the beginning, where it seems to be a long one. */
+export const LOOKS = 5;
+
 /** Opens one link, once. @throws {LinkError} when it does not come up; the signal's reason when it aborts. */
 export type OpenLink = (options: LinkOptions, signal: AbortSignal) => Promise<Link>;
 

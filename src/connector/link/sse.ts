@@ -4,11 +4,12 @@ import * as z from 'zod';
 import { decodeJson } from '../../protocol/codec.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { HEADER } from '../../protocol/headers.ts';
+import { FAR_MS } from '../../http/width.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/limits.ts';
 import { onceConnected } from '../http/once-connected.ts';
 import { isGone, routerEndpoint } from '../router-client.ts';
 import { toConnectError, toTimeout } from './connect-error.ts';
-import { type Link, type LinkEnd, LinkError, type LinkOptions, type OpenLink } from './link.ts';
+import { type Link, type LinkEnd, LinkError, type LinkOptions, LOOKS, type OpenLink } from './link.ts';
 import { readRefusal } from './refusal.ts';
 
 const EVENT_STREAM = 'text/event-stream';
@@ -83,7 +84,7 @@ export const openEventStream: OpenLink = (options, signal) =>
 
 class EventStreamLink implements Link {
   readonly kind = 'sse';
-  readonly roundTripMs: number;
+  roundTripMs: number;
   readonly closed: Promise<LinkEnd>;
   readonly #response: IncomingMessage;
   readonly #options: LinkOptions;
@@ -116,11 +117,19 @@ class EventStreamLink implements Link {
       });
     });
     this.#read();
+    // Without an id nobody answers.
+    if (this.#id !== undefined) void this.#lookAgain().catch(() => {});
   }
 
   /** Calls back at the first sign of life. */
   onceAlive(callback: () => void): void {
     this.#isAlive = callback;
+  }
+
+  /** One may have waited for something else than the way. */
+  async #lookAgain(): Promise<void> {
+    for (let looks = 1; looks < LOOKS && this.roundTripMs >= FAR_MS; looks++)
+      this.roundTripMs = Math.min(this.roundTripMs, await this.measureRoundTrip());
   }
 
   async measureRoundTrip(): Promise<number> {
