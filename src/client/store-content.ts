@@ -1,9 +1,16 @@
+import { PartLanes } from '../http/part-lanes.ts';
+import { Width } from '../http/width.ts';
 import type { OffloadAnswer } from '../protocol/app.ts';
 import { type Known, type PartsContent, readTime, skipping, type WriteAt } from './content.ts';
 import { cutSpan, findGaps, type Span } from './spans.ts';
+import { pause } from './pause.ts';
+import { RoundTrip } from './round-trip.ts';
 import { StoreReader, type StoreReaderOptions } from './store-reader.ts';
 
 const MIB = 1024 * 1024;
+
+/** How many parts are fetched at once where the store is near. */
+const NEAR = 4;
 
 /** How to download from a store. The URLs are signed, so no token goes there. */
 export interface DownloadOptions extends StoreReaderOptions {
@@ -14,7 +21,7 @@ export interface DownloadOptions extends StoreReaderOptions {
   readonly largeBytes?: number | undefined;
   /** Size of the parts. Default 16 MiB. */
   readonly partBytes?: number | undefined;
-  /** How many parts are fetched at once. Default 4. */
+  /** How many parts are fetched at once at most. Default 16: four where the store is near, as many as bring more where it is far. */
   readonly parallel?: number | undefined;
 }
 
@@ -26,7 +33,7 @@ export type StoreContent = PartsContent;
  * was, as long as the store holds the same object.
  */
 export function downloadOffloaded(answer: OffloadAnswer, options: DownloadOptions = {}): StoreContent {
-  const { signal, known, largeBytes = 64 * MIB, partBytes = 16 * MIB, parallel = 4 } = options;
+  const { signal, known, largeBytes = 64 * MIB, partBytes = 16 * MIB, parallel = 16 } = options;
   const { size, etag } = answer;
   const reader = new StoreReader(answer.download_url, options);
   const offset = known !== undefined && known.etag === etag && known.size === size ? known.offset : 0;
@@ -88,21 +95,62 @@ async function writeParts(
   // The first answer says whether there are ranges at all, and which object it is that the others must be parts of.
   const first = await reader.open({ start: begin[0], end: begin[1] }, inner);
   if (!first.isPart) return copy(reader.read(0, size, inner, first.response), 0, skipping(there, write));
-  const work = async (response?: Response): Promise<void> => {
-    let opened = response;
-    for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
-      await copy(reader.read(part[0], part[1], inner, opened), part[0], write);
-      opened = undefined;
-    }
+  let width: Width | undefined;
+  // Of many, one until it is known how far the store is: others would fill the line that is measured.
+  const isAsked = parts.length > NEAR && parallel > NEAR;
+  let most = isAsked ? 1 : NEAR;
+  const lanes = new PartLanes(() => Math.min(parallel, width?.value ?? most));
+  const take: WriteAt = async (bytes, offset) => {
+    const { length } = bytes;
+    await write(bytes, offset);
+    width?.note(length, performance.now());
+    lanes.wake();
   };
-  const workers = Array.from({ length: parallel }, (_, index) => work(index === 0 ? first.response : undefined));
+  const over = new AbortController();
+  const goOn = (found?: Width): void => {
+    width = found;
+    most = NEAR;
+    lanes.wake();
+  };
+  const probed = AbortSignal.any([inner, over.signal]);
+  // What cannot be measured counts as near.
+  const probing = isAsked && probeStore(reader, parallel, probed, goOn).catch(() => goOn(width));
   try {
-    await Promise.all(workers);
-  } catch (error) {
-    stopped.abort(error);
-    // Nobody may still be writing when this returns.
-    await Promise.allSettled(workers);
-    throw error;
+    await lanes.run(parts.length, stopped, async (index) => {
+      const [start, end] = parts[index] as Span;
+      await copy(reader.read(start, end, inner, index === 0 ? first.response : undefined), start, take);
+    });
+  } finally {
+    over.abort();
+    await probing;
+  }
+}
+
+/**
+ * Finds out whether a store is far, and, where it is, measures on and on whether what comes waits in a queue on its way.
+ * @param begin called once that is known, with what says how many parts there should be at once where it is far.
+ */
+async function probeStore(
+  reader: StoreReader,
+  most: number,
+  signal: AbortSignal,
+  begin: (width?: Width) => void,
+): Promise<void> {
+  const trip = new RoundTrip(undefined);
+  const ask = async (): Promise<number> => {
+    const askedAt = performance.now();
+    await reader.ask(signal);
+    const ms = performance.now() - askedAt;
+    trip.note(ms);
+    return ms;
+  };
+  const roundTripMs = await trip.whereFar(ask);
+  if (roundTripMs === undefined) return begin();
+  const width = new Width({ most, roundTripMs, rate: undefined, now: performance.now() });
+  begin(width);
+  for (;;) {
+    await pause(roundTripMs, signal);
+    width.noteRoundTrip(await ask());
   }
 }
 

@@ -113,6 +113,12 @@ export class StoreReader {
     }
   }
 
+  /** Asks for one byte, which costs the store nothing. Resolves when it is there. */
+  async ask(signal: AbortSignal): Promise<void> {
+    const response = await this.#get(this.#url, { Range: 'bytes=0-0', 'Accept-Encoding': 'identity' }, signal);
+    await response.body?.cancel();
+  }
+
   async #get(url: string, headers: Record<string, string>, signal: AbortSignal | undefined): Promise<Response> {
     const fetch = this.#fetch;
     try {

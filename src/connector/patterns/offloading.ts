@@ -10,12 +10,12 @@ import { type PutOutcome, putObject } from '../store-client.ts';
 import type { Handler, RequestContext } from './handler.ts';
 import { PartUrls } from './part-urls.ts';
 import { Progress } from './progress.ts';
+import { UploadLanes } from './upload-lanes.ts';
 import { describeGrowth, openWanted } from './selection.ts';
 
 /** Up to this size, in bytes, one PUT does it. */
 const SINGLE_PUT_BYTES = 16 * 1024 * 1024;
 
-const PARALLEL_PARTS = 4;
 const PUT_ATTEMPTS = 5;
 const FIRST_PAUSE_MS = 500;
 
@@ -91,19 +91,14 @@ async function uploadParts(
   const urls = await PartUrls.open(context.router, wanted, context.signal);
   const parts: UploadedPart[] = [];
   if (urls.done.size > 0) context.logger.info({ done: urls.done.size, of: urls.count }, 'goes on with an upload');
-  let nextNumber = 1;
-  const work = async (): Promise<void> => {
-    while (nextNumber <= urls.count) {
-      const number = nextNumber++;
-      const done = urls.done.get(number);
-      if (done !== undefined) progress.add(Math.min(urls.partSize, size - (number - 1) * urls.partSize));
-      parts.push({
-        part_number: number,
-        etag: done ?? (await putPart(dataset, number, urls, plan, context, progress)),
-      });
-    }
-  };
-  await joinAll(stop, Array.from({ length: Math.min(PARALLEL_PARTS, urls.count) }, work));
+  const lanes = new UploadLanes(context);
+  await lanes.run(urls.count, stop, async (index) => {
+    const number = index + 1;
+    const done = urls.done.get(number);
+    if (done !== undefined) progress.add(Math.min(urls.partSize, size - (number - 1) * urls.partSize));
+    const etag = done ?? (await putPart(dataset, number, { urls, plan, lanes }, context, progress));
+    parts.push({ part_number: number, etag });
+  });
   return parts.toSorted((a, b) => a.part_number - b.part_number);
 }
 
@@ -114,12 +109,12 @@ async function uploadParts(
 async function putPart(
   dataset: OpenDataset,
   number: number,
-  urls: PartUrls,
-  plan: CodingPlan | undefined,
+  { urls, plan, lanes }: { urls: PartUrls; plan: CodingPlan | undefined; lanes: UploadLanes },
   context: RequestContext,
   progress: Progress,
 ): Promise<string> {
   const { passages } = context;
+  const onSent = (bytes: number): void => lanes.noteSent(bytes);
   const start = (number - 1) * urls.partSize;
   const end = Math.min(dataset.facts.size, start + urls.partSize);
   const target = { find: () => urls.find(number), renew: () => urls.forget(number) };
@@ -134,7 +129,7 @@ async function putPart(
       : undefined;
     const outcome = await putPersistently(
       dataset,
-      { start: position, end: pieceEnd, place, encoding },
+      { start: position, end: pieceEnd, place, encoding, onSent },
       context,
       progress,
       target,
@@ -181,6 +176,7 @@ interface Range {
   readonly place?: Readonly<Record<string, string>> | undefined;
   /** How it goes, where what is on the way lets coded bodies through. */
   readonly encoding?: Encoding | undefined;
+  readonly onSent?: (bytes: number) => void;
 }
 
 /**
@@ -217,6 +213,7 @@ async function putPersistently(
               await write(piece);
               sent += piece.length;
               progress.add(piece.length);
+              range.onSent?.(piece.length);
             },
           });
         },

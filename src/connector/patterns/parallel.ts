@@ -4,6 +4,7 @@ import type { Obstacle } from '../http/obstacle.ts';
 import { type ChunksOptions, postChunk } from './chunks.ts';
 import type { RequestContext } from './handler.ts';
 import { Patience } from './patience.ts';
+import { probe } from './probe.ts';
 
 const MIB = 1024 * 1024;
 
@@ -74,7 +75,7 @@ class ParallelSending {
     const { clock, lineRate } = this.#context;
     const begunAt = clock.now();
     const carriedBefore = lineRate.carried;
-    this.#probe().catch(() => {});
+    probe(this.#width, this.#options.roundTripMs, this.#context).catch(() => {});
     while (this.#obstacle === undefined && (this.#next < end || this.#lanes.size > 0)) {
       this.#launch();
       // With the window full and nothing under way, an empty chunk waits for room.
@@ -85,19 +86,6 @@ class ParallelSending {
     const now = clock.now();
     lineRate.note({ bytes: lineRate.carried - carriedBefore, ms: now - begunAt, madeMs: 0 }, now);
     return this.#obstacle === undefined ? { kind: 'sent' } : { kind: 'blocked', obstacle: this.#obstacle };
-  }
-
-  /** Measures, for as long as this sending lasts, whether what is sent waits in a queue on its way. */
-  async #probe(): Promise<void> {
-    const { clock, signal, roundTrips } = this.#context;
-    for (let last: Promise<number> | undefined; ; ) {
-      await clock.sleep(this.#options.roundTripMs, signal);
-      const measured = roundTrips.measure();
-      if (measured === last) continue;
-      last = measured;
-      // Not waited for: where the link ends, no answer comes.
-      measured?.then((ms) => this.#width.noteRoundTrip(ms)).catch(() => {});
-    }
   }
 
   #launch(): void {

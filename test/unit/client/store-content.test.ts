@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { saveTo } from '../../../src/client/save.ts';
 import { type DownloadOptions, downloadOffloaded, type StoreContent } from '../../../src/index.ts';
+import { FarLine } from '../../support/far-line.ts';
 import { digestOf, failureOf, makeBytes, readAll, type Seen, sendProblem, serve } from './stub-server.ts';
 
 const bytes = makeBytes(1_000_000);
@@ -41,6 +42,9 @@ function readRange(field: string | undefined): [number, number] | undefined {
   return match === null ? undefined : [Number(match[1]), match[2] === '' ? bytes.length : Number(match[2]) + 1];
 }
 
+/** Whether a request only finds out how far the store is. */
+const isQuestion = ({ headers }: Seen): boolean => headers.range === 'bytes=0-0';
+
 function contentOf(url: string, options: DownloadOptions = {}): StoreContent {
   const answer = {
     status: 'success',
@@ -65,6 +69,7 @@ describe('a large object', () => {
     let requests = 0;
     const held: (() => void)[] = [];
     await using store = await serve((request, response) => {
+      if (isQuestion(request)) return sendObject(request, response);
       requests += 1;
       if (requests > 4 || requests === 1) return sendObject(request, response);
       // The first of the others is answered once all four are there.
@@ -72,9 +77,25 @@ describe('a large object', () => {
       if (requests === 4) for (const answer of held.toReversed()) answer();
     });
     await expectSaved(contentOf(store.url));
-    expect(store.seen).toHaveLength(10);
-    expect(store.seen[0]?.headers).not.toHaveProperty('if-match');
-    for (const { headers } of store.seen.slice(1)) expect(headers['if-match']).toBe(ETAG);
+    const [first, ...others] = store.seen.filter((request) => !isQuestion(request));
+    expect(others).toHaveLength(9);
+    expect(first?.headers).not.toHaveProperty('if-match');
+    for (const { headers } of others) expect(headers['if-match']).toBe(ETAG);
+  });
+
+  test('is fetched in more of them from a store that is far, and no more than were allowed', async () => {
+    await using store = await serve(sendObject);
+    for (const [parallel, least, most] of [
+      [undefined, 5, 16],
+      [2, 2, 2],
+    ] as const) {
+      await using line = await FarLine.to(store.url, 25);
+      await expectSaved(contentOf(line.url, { parallel, partBytes: 70_000 }));
+      expect(line.mostFetching).toBeGreaterThanOrEqual(least);
+      // That of a question may bring a part later.
+      expect(line.mostFetching).toBeLessThanOrEqual(most + 1);
+      await rm(join(directory, 'out'));
+    }
   });
 
   test('goes on with each part where it broke off, and asks for no byte twice', async () => {
