@@ -113,7 +113,7 @@ describe('an error is answered', () => {
   });
 
   test('with one line to people', () => {
-    expect(renderProblem(error, 'text/html,*/*;q=0.8')).toEqual({
+    expect(renderProblem(error, 'text/html,application/xhtml+xml,*/*;q=0.8')).toEqual({
       type: 'text/plain; charset=utf-8',
       text: 'it said "no [31mway" (connector_failed, request a)\n',
     });
