@@ -13,20 +13,20 @@ export function weightOf(accept: string | undefined, ...ranges: readonly string[
   return weight;
 }
 
-/**
- * Whether a person is to read the answer: pages or plain text are wanted more than JSON. Who takes anything gets JSON. Java's own
- * client names pages first and then anything, whoever uses it; browsers name XHTML as well.
- */
+/** Whether pages and then anything are named, but not XHTML: Java's own client does so, whoever uses it, and no browser. */
+const isProgram = (accept: string | undefined): boolean =>
+  weightOf(accept, '*/*') > 0 && weightOf(accept, 'application/xhtml+xml') === 0;
+
+/** Whether a person is to read the answer: pages or plain text are wanted more than JSON. Who takes anything gets JSON. */
 export function prefersText(accept: string | undefined): boolean {
-  const isProgram = weightOf(accept, '*/*') > 0 && weightOf(accept, 'application/xhtml+xml') === 0;
-  const text = weightOf(accept, 'text/plain', 'text/*', ...(isProgram ? [] : ['text/html']));
+  const text = weightOf(accept, 'text/plain', 'text/*', ...(isProgram(accept) ? [] : ['text/html']));
   const json = weightOf(accept, 'application/problem+json', 'application/json', 'application/*');
   return text > json && text >= weightOf(accept, '*/*');
 }
 
 /** Whether pages are wanted more than JSON, as a browser wants them. Who takes anything gets JSON. */
 export const prefersHtml = (accept: string | undefined): boolean =>
-  weightOf(accept, 'text/html') > weightOf(accept, 'application/json', 'application/*', '*/*');
+  !isProgram(accept) && weightOf(accept, 'text/html') > weightOf(accept, 'application/json', 'application/*', '*/*');
 
 /** Whether an `Accept` names JSON, and no pages. */
 export const namesOnlyJson = (accept: string | undefined): boolean =>

@@ -43,6 +43,7 @@ test.each<[string | undefined, boolean, boolean]>([
   ['application/json;q=0.5, text/html', true, false],
   ['text/html;q=0, application/json', false, true],
   ['text/html;q=nonsense', false, false],
+  ['text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2', false, false],
 ])('Accept %j wants pages more than JSON: %p; names JSON and no pages: %p', (accept, html, json) => {
   expect([prefersHtml(accept), namesOnlyJson(accept)]).toEqual([html, json]);
 });
