@@ -107,7 +107,9 @@ describe('file store: downloads', () => {
 
   it('refuses in words where a person is to read them', async () => {
     await server.putObject(ONE, 1000);
-    const answer = await send('GET', `${await server.signGet(ONE)}x`, { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' });
+    const answer = await send('GET', `${await server.signGet(ONE)}x`, {
+      accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
+    });
     expect([answer.status, answer.headers['content-type']]).toEqual([403, 'text/plain; charset=utf-8']);
     expect(answer.body.toString()).toMatch(/^[^\n]+ \(forbidden\)\n$/);
     expect(answer.headers.vary).toBe('Accept');
