@@ -93,9 +93,11 @@ test('from nearby it comes by one request', async () => {
   expect(code).toBe(0);
   expect(stdout.equals(site.bytes)).toBe(true);
   const ended = site.router.log.filter(({ pattern }) => pattern !== undefined);
-  expect(ended.at(-1)).toMatchObject({ pattern: 'stream', code: 'ok' });
-  // One that broke off may have gone on, on a busy machine; parts would be many more.
-  expect(ended.length).toBeLessThanOrEqual(2);
+  // On a busy machine the way may look long for a moment: a part is asked for, and let go of as soon as it does not.
+  const [whole, ...others] = ended.toSorted((a, b) => Number(b['bytes']) - Number(a['bytes']));
+  expect(whole).toMatchObject({ pattern: 'stream', code: 'ok', bytes: site.bytes.length });
+  expect(others.filter(({ code }) => code !== 'cancelled')).toEqual([]);
+  expect(others.length).toBeLessThanOrEqual(1);
 });
 
 test('one of the connections may be cut, and another swallow what it carries', async () => {
