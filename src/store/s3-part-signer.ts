@@ -27,11 +27,13 @@ export class S3PartSigner {
 
   /** @param part `Bucket`, `Key`, `UploadId` and `PartNumber`. @param expiresIn in seconds. @returns the URL of a PUT. */
   async sign(part: UploadPartCommandInput & { readonly UploadId: string }, expiresIn: number): Promise<string> {
-    const place = this.#places.get(part.UploadId);
+    // Ids of uploads need not differ between objects.
+    const upload = `${part.Key}\n${part.UploadId}`;
+    const place = this.#places.get(upload);
     if (place !== undefined) return this.#signAt(place, String(part.PartNumber), expiresIn);
     const url = await getSignedUrl(this.#client, new UploadPartCommand(part), { expiresIn });
     const found = readPlace(url);
-    if (found !== undefined) this.#places.set(part.UploadId, found);
+    if (found !== undefined) this.#places.set(upload, found);
     return url;
   }
 
