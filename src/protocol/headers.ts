@@ -14,6 +14,8 @@ export const HEADER = {
   currentSize: 'Relay-Current-Size',
   /** Says `prefix` on an answer whose dataset may grow meanwhile. */
   onChange: 'Relay-On-Change',
+  /** Whether a large dataset can be had by the store as well, and what speaks for that. */
+  offload: 'Relay-Offload',
   /** Strong entity tag of the dataset, with its quotes. */
   etag: 'Relay-Etag',
   /** Versions of the protocol that the connector speaks, `relay.v1, …`, when it opens its link. */

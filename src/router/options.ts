@@ -18,6 +18,8 @@ export interface RouterOptions {
   /** Directory of what survives a restart. */
   readonly stateDir: string;
   readonly storeLocation: StoreLocation;
+  /** The operator named it: apps may be led there when that is quicker. Default false. */
+  readonly isStoreChosen?: boolean;
   readonly storeMaxBytes: number;
   readonly storeMinFreeBytes: number;
   /** How long an object lives after its last URL or read. */

@@ -64,6 +64,14 @@ export const CONNECTOR_OPTIONS = {
     default: 'false',
     summary: 'Offer hidden files as well, those with a name that begins with a dot',
   },
+  offload: {
+    roles: ['connector'],
+    kind: 'boolean',
+    group: 'Data',
+    default: 'true',
+    summary:
+      'Let datasets be put into a store, from where apps take them (pattern C); --no-offload keeps them out of it',
+  },
   transport: {
     roles: ['connector'],
     kind: 'enum',

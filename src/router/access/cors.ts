@@ -46,6 +46,7 @@ const RESPONSE_HEADERS = [
   HEADER.totalSize,
   HEADER.onChange,
   HEADER.currentSize,
+  HEADER.offload,
   HEADER.problem,
 ].join(', ');
 

@@ -39,17 +39,19 @@ export interface Asked {
   readonly response: ServerResponse;
 }
 
+/** The body of its answer. */
+export const openBody = (context: Context, { record, request, response }: Asked): ResponseBody =>
+  new ResponseBody(response, context.appLines.of(request), context.limits.paceOf(request, record.tokenId));
+
 /** Answers with what a sink has taken in: with bytes or in JSON. Its memory is given back when the app has read that or is gone. */
 export function answerBuffered(
-  context: Context,
   { record, request, response }: Asked,
+  body: ResponseBody,
   sink: MemorySink,
   bytes: Buffer,
   { part, coding, asBytes = false, headers }: BufferedAnswerOptions,
 ): void {
   response.once('close', () => sink.release());
-  const pace = context.limits.paceOf(request, record.tokenId);
-  const body = new ResponseBody(response, context.appLines.of(request), pace);
   const mayCode = part === undefined && !isHttp10(request);
   const answer = { response, body, record, coding: mayCode ? coding : undefined };
   if (asBytes) {

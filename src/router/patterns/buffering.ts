@@ -5,7 +5,7 @@ import { sendError } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { Transfer } from '../transfer.ts';
 import { acceptEncoding } from './accept-encoding.ts';
-import { answerBuffered, type BufferedAnswerOptions } from './buffered-answer.ts';
+import { answerBuffered, type BufferedAnswerOptions, openBody } from './buffered-answer.ts';
 import { MemorySink, tooLargeToBuffer } from './memory-sink.ts';
 import { holdToPrefix } from './on-change.ts';
 import { selectPart } from './part.ts';
@@ -14,6 +14,8 @@ import { selectPart } from './part.ts';
 interface BufferOptions extends Wanted, BufferedAnswerOptions {
   /** Bring the SHA-256 of the whole, where the connector can. */
   readonly wantDigest: boolean;
+  /** The id of its command; default the request's, which another command may have used up. */
+  readonly commandId?: string;
 }
 
 /** Pattern A: the whole dataset is taken in, and then the app gets one complete answer. */
@@ -25,17 +27,17 @@ export function buffer(
   options: BufferOptions,
 ): void {
   const { bufferMaxBytes } = context.options;
-  const { wantDigest, part, ifMatch } = options;
+  const { wantDigest, part, ifMatch, commandId = record.id } = options;
   const sink = new MemorySink(context.budget, bufferMaxBytes, options);
   const transfer = new Transfer(sink, part);
   record.progress = () => ({ bytesDone: transfer.bytesDone, ...sink.known });
   const exchange = context.dispatcher.submit({
-    id: record.id,
+    id: commandId,
     mac: record.mac,
     name: 'get_dataset',
     command: ({ hello }) => ({
       command: 'get_dataset',
-      request_id: record.id,
+      request_id: commandId,
       dataset_name: record.dataset,
       max_size: bufferMaxBytes,
       ...holdToPrefix(hello, record.onChange),
@@ -69,6 +71,7 @@ export function buffer(
   sink.onBegin = () => record.run();
   sink.onEnd = (bytes) => {
     record.succeed();
-    answerBuffered(context, { record, request, response }, sink, bytes, options);
+    const asked = { record, request, response };
+    answerBuffered(asked, openBody(context, asked), sink, bytes, options);
   };
 }

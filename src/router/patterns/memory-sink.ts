@@ -73,6 +73,13 @@ export class MemorySink implements Sink {
     this.onEnd(bytes);
   }
 
+  /** What has come until now, which is the caller's from then on; the room for it is given back. */
+  takeOut(): Buffer {
+    const bytes = this.#whole?.subarray(0, this.#length) ?? Buffer.concat(this.#pieces, this.#length);
+    this.release();
+    return bytes;
+  }
+
   release(): void {
     this.#budget.release(this.#reserved);
     this.#reserved = 0;

@@ -16,6 +16,8 @@ export interface StreamOptions extends Wanted {
   readonly coding?: Coding | undefined;
   /** Tell the length and leave out the trailer with the digest. */
   readonly preferLength?: boolean;
+  /** It may be answered by pattern A as well, where the dataset or its node is better served so. Default false. */
+  readonly mayBuffer?: boolean;
 }
 
 /** The app's response, which never looks whole before it is: its last byte, or its last chunk, waits for the end. */

@@ -1,13 +1,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { choosePattern, type Pattern } from '../../protocol/choose-pattern.ts';
+import type { RelayError } from '../../protocol/errors.ts';
+import { createRequestId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
 import { explainFailure } from '../dataset-answer.ts';
+import type { Exchange } from '../exchange.ts';
 import { sendError } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { Transfer } from '../transfer.ts';
 import { acceptEncoding } from './accept-encoding.ts';
+import { answerBuffered, type Asked, openBody } from './buffered-answer.ts';
+import { buffer } from './buffering.ts';
+import { EitherSink } from './either-sink.ts';
+import { MemorySink } from './memory-sink.ts';
+import { describeOffload } from './offload-facts.ts';
 import { holdToPrefix } from './on-change.ts';
 import { selectPart } from './part.ts';
-import { ResponseBody } from './response-body.ts';
+import type { ResponseBody } from './response-body.ts';
 import { ResponseSink, type StreamOptions } from './response-sink.ts';
 
 /**
@@ -21,24 +30,32 @@ export function stream(
   response: ServerResponse,
   options: StreamOptions = {},
 ): void {
-  const { wantDigest = false, part, ifMatch } = options;
-  const body = new ResponseBody(response, context.appLines.of(request), context.limits.paceOf(request, record.tokenId));
-  const sink = new ResponseSink(request, response, body, record, options);
+  const { wantDigest = false, part, ifMatch, mayBuffer = false } = options;
+  const asked = { record, request, response };
+  const body = openBody(context, asked);
+  const headers: StreamOptions['headers'] = (facts) => ({
+    ...options.headers?.(facts),
+    ...describeOffload(context, asked, facts, part),
+  });
+  const passing = new ResponseSink(request, response, body, record, { ...options, headers });
+  const sink = mayBuffer ? chooseLater(context, asked, body, passing, options) : passing;
   const transfer = new Transfer(sink, part);
   record.progress = () => ({ bytesDone: transfer.bytesDone, ...sink.known });
-  const exchange = context.dispatcher.submit({
+  let exchange: Exchange | undefined;
+  exchange = context.dispatcher.submit({
     id: record.id,
     mac: record.mac,
     name: 'get_dataset_stream',
     command: ({ hello }) => {
-      if (!transfer.isBegun) sink.expectDigest = wantDigest && part === undefined && hello.capabilities.has('digest');
+      if (!transfer.isBegun)
+        passing.expectDigest = wantDigest && part === undefined && hello.capabilities.has('digest');
       return {
         command: 'get_dataset_stream',
         request_id: record.id,
         dataset_name: record.dataset,
         ...holdToPrefix(hello, record.onChange),
         ...selectPart(part, transfer.resumption, ifMatch),
-        ...(sink.expectDigest && { want_digest: true }),
+        ...(passing.expectDigest && { want_digest: true }),
         ...acceptEncoding(hello),
         ...(hello.capabilities.has('parallel') && { window_end: transfer.openWindow(context.windowBudget) }),
       };
@@ -50,15 +67,60 @@ export function stream(
       transfer,
       fail: (thrown) => {
         const error = explainFailure(thrown, options);
+        if (mayBuffer && !transfer.isBegun && exchange?.failedByConnector === true && canBuffer(error)) {
+          // Its node knows pattern A alone.
+          const commandId = createRequestId(context.routerId);
+          buffer(context, record, request, response, { ...options, wantDigest, commandId, asBytes: true });
+          return;
+        }
         if (sink.isAnswered) record.succeed();
         else record.fail(error);
         transfer.abort(error);
+        if (sink instanceof EitherSink) sink.release();
         if (!sink.isAnswered) sendError(request, response, error);
       },
     },
   });
   transfer.attach(exchange);
-  record.onAbort((error) => exchange.fail(error));
-  sink.onBegin = () => record.run();
-  sink.onEnd = () => record.succeed();
+  record.onAbort((error) => exchange?.fail(error));
+  passing.onBegin = () => record.run();
+  passing.onEnd = () => {
+    record.succeed();
+    const ms = performance.now() - (record.beganAt ?? 0);
+    context.nodeLines.note(record.mac, 'stream', { bytes: transfer.bytesDone, ms, waitedMs: transfer.waitedMs });
+  };
 }
+
+/** Gathers what is small, or passes it on, when its size is known. */
+function chooseLater(
+  context: Context,
+  asked: Asked,
+  body: ResponseBody,
+  passing: ResponseSink,
+  options: StreamOptions,
+): EitherSink {
+  const { budget, nodeLines, options: settings } = context;
+  const { record } = asked;
+  const gathering = new MemorySink(budget, settings.bufferMaxBytes, options);
+  gathering.onBegin = () => record.run();
+  gathering.onEnd = (bytes) => {
+    record.succeed();
+    answerBuffered(asked, body, gathering, bytes, { ...options, asBytes: true });
+  };
+  const { offset = 0, length = Infinity } = options.part ?? {};
+  return new EitherSink(passing, gathering, ({ totalSize }) => {
+    const rate = nodeLines.find(record.mac)?.stream.known(performance.now());
+    const choice = choosePattern({
+      open: ROUTER_PATTERNS,
+      size: totalSize === undefined ? undefined : Math.min(length, totalSize - offset),
+      streamRate: rate && rate * 1000,
+      roomBytes: Math.min(settings.bufferMaxBytes, budget.left),
+    });
+    return choice?.pattern === 'sync';
+  });
+}
+
+const ROUTER_PATTERNS: readonly Pattern[] = ['sync', 'stream'];
+
+const canBuffer = ({ code }: RelayError): boolean =>
+  choosePattern({ open: ROUTER_PATTERNS, failed: [{ pattern: 'stream', code }] })?.pattern === 'sync';
