@@ -46,6 +46,8 @@ export interface RouterOptions {
   readonly bufferTotalBytes: number;
   /** What parts that came ahead of their turn may take, all transfers of pattern B together. */
   readonly windowTotalBytes: number;
+  /** How long a small dataset is gathered for an app before what there is of it goes on. Default 50. */
+  readonly gatherMs?: number;
   readonly limits: LimitSettings;
   /** How long a connector may take to begin its answer. */
   readonly firstByteTimeoutMs: number;

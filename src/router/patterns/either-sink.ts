@@ -3,25 +3,29 @@ import type { Completion, Sink, TransferMeta } from '../transfer.ts';
 import type { MemorySink } from './memory-sink.ts';
 import type { ResponseSink } from './response-sink.ts';
 
-/** How long what is small is gathered, in ms: its line or its node may be slower than anybody knew. */
-const GATHER_MS = 50;
+/** When to gather. */
+interface Choice {
+  readonly gathers: (meta: TransferMeta) => boolean;
+  /** How long at most, in ms. */
+  readonly gatherMs: number;
+}
 
 /**
  * Gathers a dataset in memory or passes it on as it comes, which of the two is chosen when it begins. What takes too long to
- * gather is passed on after all.
+ * gather is passed on after all: its line or its node may be slower than anybody knew.
  */
 export class EitherSink implements Sink {
   readonly #passing: ResponseSink;
   readonly #gathering: MemorySink;
-  readonly #gathers: (meta: TransferMeta) => boolean;
+  readonly #choice: Choice;
   #taken: MemorySink | ResponseSink;
   #meta: TransferMeta = {};
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(passing: ResponseSink, gathering: MemorySink, gathers: (meta: TransferMeta) => boolean) {
+  constructor(passing: ResponseSink, gathering: MemorySink, choice: Choice) {
     this.#passing = passing;
     this.#gathering = gathering;
-    this.#gathers = gathers;
+    this.#choice = choice;
     this.#taken = passing;
   }
 
@@ -36,13 +40,13 @@ export class EitherSink implements Sink {
 
   begin(meta: TransferMeta): void {
     this.#meta = meta;
-    this.#taken = this.#gathers(meta) ? this.#gathering : this.#passing;
+    this.#taken = this.#choice.gathers(meta) ? this.#gathering : this.#passing;
     this.#taken.begin(meta);
   }
 
   write(bytes: Buffer): boolean {
     // What comes in one piece ends before a timer could fire.
-    if (this.#taken === this.#gathering) this.#timer ??= setTimeout(() => this.#passOn(), GATHER_MS);
+    if (this.#taken === this.#gathering) this.#timer ??= setTimeout(() => this.#passOn(), this.#choice.gatherMs);
     return this.#taken.write(bytes);
   }
 

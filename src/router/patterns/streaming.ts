@@ -7,7 +7,7 @@ import { explainFailure } from '../dataset-answer.ts';
 import type { Exchange } from '../exchange.ts';
 import { sendError } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
-import { Transfer } from '../transfer.ts';
+import { Transfer, type TransferMeta } from '../transfer.ts';
 import { acceptEncoding } from './accept-encoding.ts';
 import { answerBuffered, type Asked, openBody } from './buffered-answer.ts';
 import { buffer } from './buffering.ts';
@@ -91,6 +91,9 @@ export function stream(
   };
 }
 
+/** How long an app may wait for the first byte of what is gathered, in ms. */
+const GATHER_MS = 50;
+
 /** Gathers what is small, or passes it on, when its size is known. */
 function chooseLater(
   context: Context,
@@ -108,16 +111,18 @@ function chooseLater(
     answerBuffered(asked, body, gathering, bytes, { ...options, asBytes: true });
   };
   const { offset = 0, length = Infinity } = options.part ?? {};
-  return new EitherSink(passing, gathering, ({ totalSize }) => {
+  const gathers = ({ totalSize }: TransferMeta): boolean => {
     const rate = nodeLines.find(record.mac)?.stream.known(performance.now());
     const choice = choosePattern({
       open: ROUTER_PATTERNS,
       size: totalSize === undefined ? undefined : Math.min(length, totalSize - offset),
       streamRate: rate && rate * 1000,
-      roomBytes: Math.min(settings.bufferMaxBytes, budget.left),
+      // Half of it is for those who ask for pattern A by its name.
+      roomBytes: Math.min(settings.bufferMaxBytes, budget.left - settings.bufferTotalBytes / 2),
     });
     return choice?.pattern === 'sync';
-  });
+  };
+  return new EitherSink(passing, gathering, { gathers, gatherMs: settings.gatherMs ?? GATHER_MS });
 }
 
 const ROUTER_PATTERNS: readonly Pattern[] = ['sync', 'stream'];
