@@ -29,6 +29,14 @@ interface RequestFields {
   readonly tokenId?: string | undefined;
 }
 
+/** Whom a URL of the store is for. */
+export interface UrlHolder {
+  /** By which they reach the router. */
+  readonly baseUrl: string;
+  /** When what they ask with ends, in ms since 1970, which no URL that they get outlives; undefined for never. */
+  readonly until: number | undefined;
+}
+
 /** What has become known of a dataset while a request for it runs. */
 interface Progress {
   bytesDone: number;
@@ -56,8 +64,8 @@ export class RequestRecord implements RequestFields {
   beganAt: number | undefined;
   /** What is known so far; asked anew each time, so that transfers need not report every piece. */
   progress: () => Progress = () => ({ bytesDone: 0 });
-  /** Makes a fresh URL for the offloaded object, for an app that reaches the router by this base. */
-  signUrl: ((baseUrl: string) => Promise<{ url: string; expiresAt: Date | undefined }>) | undefined;
+  /** Makes a fresh URL for the offloaded object. */
+  signUrl: ((holder: UrlHolder) => Promise<{ url: string; expiresAt: Date | undefined }>) | undefined;
   #state: RequestState = 'waiting';
   #error: RelayError | undefined;
   #abort: ((error: RelayError) => void) | undefined;
@@ -134,10 +142,10 @@ export class RequestRecord implements RequestFields {
     this.#listeners?.delete(resolve);
   }
 
-  /** The status as JSON. */
-  async describe(baseUrl: string): Promise<RequestStatus> {
+  /** The status as JSON, for whoever asks. */
+  async describe(holder: UrlHolder): Promise<RequestStatus> {
     const { bytesDone, totalSize, etag, digest, lastModified, currentSize } = this.progress();
-    const signed = this.#state === 'done' ? await this.signUrl?.(baseUrl) : undefined;
+    const signed = this.#state === 'done' ? await this.signUrl?.(holder) : undefined;
     return {
       request_id: this.id,
       state: this.#state,

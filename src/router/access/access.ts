@@ -94,8 +94,8 @@ export class Access {
     if (this.signer === undefined || !UrlSigner.isSigned(query)) return undefined;
     this.#checkSource(request, 'signed');
     const { mac, dataset } = signed();
-    this.signer.verify({ mac, dataset }, query, new Date());
-    return Grant.ofUrl(mac, dataset);
+    const exp = this.signer.verify({ mac, dataset }, query, new Date());
+    return Grant.ofUrl(mac, dataset, exp);
   }
 
   /**

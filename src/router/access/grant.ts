@@ -43,10 +43,10 @@ export class Grant {
     return new Grant(claims, keyId, fingerprint);
   }
 
-  /** One dataset, for whoever holds a URL that was signed for it. */
-  static ofUrl(mac: Mac, dataset: DatasetName): Grant {
+  /** One dataset, for whoever holds a URL that was signed for it. @param exp when the URL ends, in seconds since 1970. */
+  static ofUrl(mac: Mac, dataset: DatasetName, exp: number): Grant {
     const normal = dataset.normalize('NFC');
-    return new Grant({ role: 'app', macs: [mac] }, undefined, undefined, undefined, (name) => name === normal);
+    return new Grant({ role: 'app', macs: [mac], exp }, undefined, undefined, undefined, (name) => name === normal);
   }
 
   /** What is left of it now that its token is no longer good. */
@@ -64,7 +64,12 @@ export class Grant {
     return this.#claims?.jti;
   }
 
-  /** When the token expires, in ms since 1970; undefined for never. */
+  /** Whether it is that of a signed URL, whose holder can ask for its dataset and for nothing else. */
+  get isOfUrl(): boolean {
+    return this.#claims !== undefined && this.keyId === undefined;
+  }
+
+  /** When the token or the signed URL expires, in ms since 1970; undefined for never. */
   get expiresAt(): number | undefined {
     return this.#claims?.exp === undefined ? undefined : this.#claims.exp * 1000;
   }
@@ -95,6 +100,13 @@ export class Grant {
     }, first);
   }
 
+  /** @throws {RelayError} unauthorized, url_expired when what was granted has ended since it was admitted. */
+  requireTime(): void {
+    if (this.expiresAt === undefined || this.expiresAt > Date.now()) return;
+    if (this.isOfUrl) throw urlExpired(new Date(this.expiresAt));
+    throw new RelayError('unauthorized', 'the token has expired');
+  }
+
   /** @throws {RelayError} forbidden when the token does not cover this connector. */
   requireMac(mac: Mac): void {
     if (!this.coversMac(mac)) throw new RelayError('forbidden', `the token does not cover the connector ${mac}`);
@@ -107,6 +119,12 @@ export class Grant {
       throw new RelayError('forbidden', `the token does not cover ${JSON.stringify(dataset)} of ${mac}`);
   }
 }
+
+/** For a signed URL after its time. Whoever holds it cannot sign another. */
+export const urlExpired = (endsAt: Date): RelayError =>
+  new RelayError('url_expired', `the URL expired at ${endsAt.toISOString()}: ask who made it for a new one`, {
+    details: { retryable: false },
+  });
 
 /** The directory at the beginning of a glob, of letters that mean themselves there and in no other spelling. */
 const LITERAL_DIRECTORY = /^(?:(?!K)[\w-](?:(?!K)[\w. -])*\/)+/;

@@ -2,6 +2,7 @@ import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Mac } from '../../protocol/mac.ts';
+import { urlExpired } from './grant.ts';
 import { idOf } from './token.ts';
 
 /** What the key is for, so that no other signature made with the same secret can pass for one of these. */
@@ -45,9 +46,10 @@ export class UrlSigner {
 
   /**
    * Checks the signature in a query, in constant time, and then its expiry.
+   * @returns when the URL ends, in seconds since 1970.
    * @throws {RelayError} forbidden when it does not fit; url_expired when it did but its time has passed.
    */
-  verify(signed: SignedDataset, query: URLSearchParams, now: Date): void {
+  verify(signed: SignedDataset, query: URLSearchParams, now: Date): number {
     const expires = query.get('expires') ?? '';
     // As text: several texts decode to the same bytes.
     const given = Buffer.from(query.get('signature') ?? '');
@@ -58,11 +60,8 @@ export class UrlSigner {
     if (!isGood || !/^\d{1,12}$/.test(expires))
       throw new RelayError('forbidden', 'the URL is not signed by this router, or was changed');
     const endsAt = new Date(Number(expires) * 1000);
-    if (endsAt > now) return;
-    // Whoever holds it cannot sign another.
-    throw new RelayError('url_expired', `the URL expired at ${endsAt.toISOString()}: ask who made it for a new one`, {
-      details: { retryable: false },
-    });
+    if (endsAt > now) return Number(expires);
+    throw urlExpired(endsAt);
   }
 
   #currentKeys(): ReadonlyMap<string, Buffer> {

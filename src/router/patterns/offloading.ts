@@ -11,7 +11,7 @@ import type { Mac } from '../../protocol/mac.ts';
 import type { Link } from '../links/link.ts';
 import { describeGrowth, explainFailure, factsOf, type Wanted } from '../dataset-answer.ts';
 import { sendJson } from '../reply.ts';
-import type { RequestRecord } from '../request-log.ts';
+import type { RequestRecord, UrlHolder } from '../request-log.ts';
 import { askStat } from './catalog.ts';
 import { holdToPrefix } from './on-change.ts';
 import { type Offloaded, Upload, type Waiter } from './upload.ts';
@@ -104,9 +104,9 @@ export class Offloads {
       const { size = 0, etag: tag, digest, lastModified, currentSize = stat?.current_size } = result;
       const facts = { totalSize: result.size, etag: tag, digest, lastModified, currentSize };
       record.progress = () => ({ bytesDone: size, ...facts });
-      record.signUrl = (base) => this.#sign(result, wishes.filename || record.dataset, base);
-      // Handing out a first URL keeps the object while the app is on its way to it.
-      await record.signUrl(baseUrl);
+      record.signUrl = (holder) => this.#sign(result, wishes.filename || record.dataset, holder);
+      // A first URL, which nobody gets, keeps the object while the app is on its way to it.
+      await record.signUrl({ baseUrl, until: undefined });
       record.succeed();
     } catch (thrown) {
       record.fail(explainFailure(RelayError.from(thrown), wishes));
@@ -114,8 +114,8 @@ export class Offloads {
   }
 
   /** Answers an app that waited for an offload that is done. */
-  async answer(record: RequestRecord, baseUrl: string, response: ServerResponse): Promise<void> {
-    const status = await record.describe(baseUrl);
+  async answer(record: RequestRecord, holder: UrlHolder, response: ServerResponse): Promise<void> {
+    const status = await record.describe(holder);
     const { download_url, expires_at, total_size, etag, digest, last_modified, current_size } = status;
     const answer: OffloadAnswer = {
       status: 'success',
@@ -312,11 +312,11 @@ export class Offloads {
   async #sign(
     { key, url }: Offloaded,
     name: string,
-    baseUrl: string,
+    { baseUrl, until = Infinity }: UrlHolder,
   ): Promise<{ url: string; expiresAt: Date | undefined }> {
     if (key === undefined) return { url: url as string, expiresAt: undefined };
     const { store, index, urlTtlMs } = this.#options as OffloadsOptions;
-    const expiresAt = new Date(Date.now() + urlTtlMs);
+    const expiresAt = new Date(Math.min(Date.now() + urlTtlMs, until));
     const filename = name.slice(name.lastIndexOf('/') + 1);
     const signed = await store.signGet(key, { expiresAt, baseUrl, filename });
     index.touch(key, { usedAt: new Date(), urlExpiresAt: expiresAt });

@@ -73,7 +73,7 @@ type Pattern = (typeof PATTERNS)[number];
 async function give(context: Context, call: Call, target: Target, kind: Pattern, selection: Selection): Promise<void> {
   const { request, response, query } = call;
   const representation = readRepresentation(request);
-  const outlives = kind === 'offload' && readAsyncWait(request) !== undefined;
+  const outlives = kind === 'offload' && readAsyncWait(call) !== undefined;
   const record = openRequest(context, call, { ...target, kind, keep: outlives || representation.wantDigest, outlives });
   if (kind === 'offload') {
     const filename = query.get('download') ?? '';

@@ -19,6 +19,7 @@ import { openRequest } from './open-request.ts';
 import { readJson } from './read-json.ts';
 import { readRepresentation, type Representation } from './representation.ts';
 import type { Call, Route } from './route.ts';
+import { holderOf } from './url-holder.ts';
 
 /** The endpoints by which apps ask for datasets and follow their requests. */
 export const requestRoutes: Route[] = [
@@ -27,7 +28,7 @@ export const requestRoutes: Route[] = [
   request('offload', (context, record, call, wanted) => answerOffload(context, record, call, wanted)),
   request('digest', async (context, record, call, wanted) => {
     const digesting = digest(context, record, wanted);
-    const wait = readAsyncWait(call.request);
+    const wait = readAsyncWait(call);
     if (wait !== undefined) return answerLater(context, record, call, wait, digesting);
     await digesting;
     if (record.error === undefined) sendJson(call.response, 200, digestAnswer(record));
@@ -39,11 +40,11 @@ export const requestRoutes: Route[] = [
     path: '/requests/{id}',
     scope: 'app',
     async handle(context, call) {
-      const { request: message, response, query } = call;
+      const { response, query } = call;
       const record = findRecord(context, call);
       const wait = Math.min(Number(query.get('wait') ?? 0) || 0, MAX_WAIT_S);
       if (wait > 0) await record.whenEnded(wait * 1000, goneSignal({ response }));
-      sendJson(response, 200, await record.describe(context.baseUrl.of(message)), { [HEADER.requestId]: record.id });
+      sendJson(response, 200, await record.describe(holderOf(context, call)), { [HEADER.requestId]: record.id });
     },
   },
   {
@@ -74,7 +75,7 @@ function request(
       const { mac, dataset, on_change: onChange } = body;
       call.grant.requireDataset(mac, dataset);
       const wanted = { ...readRepresentation(call.request), ...holdToIfMatch(call.request.headers) };
-      const outlives = (kind === 'offload' || kind === 'digest') && readAsyncWait(call.request) !== undefined;
+      const outlives = (kind === 'offload' || kind === 'digest') && readAsyncWait(call) !== undefined;
       const keep = outlives || wanted.wantDigest;
       const record = openRequest(context, call, { kind, mac, dataset, onChange, keep, outlives });
       await start(context, record, call, wanted);

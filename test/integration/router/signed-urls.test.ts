@@ -6,12 +6,13 @@ import type { TokenClaims } from '../../../src/protocol/token.ts';
 import { signToken } from '../../../src/router/access/token.ts';
 import { startOwnConnector } from '../../support/own-connector.ts';
 import { type AppAnswer, ask, call } from '../../support/plain-app.ts';
-import { MAC } from '../../support/plain-connector.ts';
+import { MAC, PlainConnector } from '../../support/plain-connector.ts';
 import { LIMITS, startRouter } from '../../support/router.ts';
 
 const SECRET = 'a secret of more than thirty-two characters';
 const NEXT = 'the next secret of more than thirty-two characters';
 const TEXT = 'abcdefghijklmnopqrstuvwxyz';
+const OWN_STORE = 'https://store.example';
 const NOW_S = (): number => Math.floor(Date.now() / 1000);
 
 const token = (claims: Partial<TokenClaims> = {}, secret = SECRET): Promise<string> =>
@@ -34,7 +35,7 @@ describe('a signed URL', () => {
       log += line;
     };
     const logger = pino({ level: 'debug' }, { write });
-    ({ url } = resources.use(await startRouter({ secrets: () => secrets, logger })));
+    ({ url } = resources.use(await startRouter({ secrets: () => secrets, logger, offloadOrigins: [OWN_STORE] })));
     const authorization = await signToken({ role: 'connector', macs: [MAC as Mac] }, SECRET);
     resources.use(await startOwnConnector(url, Buffer.from(TEXT), { token: () => authorization }));
   });
@@ -137,6 +138,77 @@ describe('a signed URL', () => {
     expect([answer.status, answer.json()]).toEqual([404, expect.objectContaining({ code: 'dataset_not_found' })]);
   });
 
+  test('leads to no URL of the store that outlives it', async () => {
+    const { url: link, expires_at } = await signed({ expires_in: 30 });
+    for (const preference of [{}, { Prefer: 'respond-async' }, { Prefer: 'wait=1' }]) {
+      const led = await use(`${link}&via=offload`, 'GET', preference);
+      // Its holder could not ask how far the request is.
+      expect([led.status, led.headers['preference-applied']]).toEqual([307, undefined]);
+      const store = new URL(led.headers.location as string);
+      expect(Number(store.searchParams.get('expires'))).toBeLessThanOrEqual(Date.parse(expires_at) / 1000);
+      expect((await use(store.href)).bytes.toString()).toBe(TEXT);
+    }
+  });
+
+  test('leads nowhere once it has ended while the dataset was on its way to the store', async () => {
+    const mac = 'cc-28-aa-01-02-05';
+    const authorization = await signToken({ role: 'connector', macs: [mac as Mac] }, SECRET);
+    await using node = await PlainConnector.connect(url, { mac, token: authorization });
+    const { url: link } = await signed({ mac, expires_in: 1 }, { macs: [mac as Mac] });
+    const app = use(`${link}&via=offload`);
+    const { request_id, upload } = await node.next();
+    const { url: target, download_url } = upload as Record<string, string>;
+    await fetch(target as string, { method: 'PUT', body: TEXT });
+    let last = await use(link, 'HEAD');
+    while (last.status !== 403) last = await use(link, 'HEAD');
+    expect((await node.post('/datasets/result', { request_id, download_url })).status).toBe(200);
+    const answer = await app;
+    expect([answer.status, answer.json()]).toEqual([
+      403,
+      expect.objectContaining({ code: 'url_expired', retryable: false }),
+    ]);
+    expect(answer.headers.location).toBeUndefined();
+  });
+
+  test('leads to no store whose URLs end when nobody knows', async () => {
+    const mac = 'cc-28-aa-01-02-05';
+    const authorization = await signToken({ role: 'connector', macs: [mac as Mac] }, SECRET);
+    await using node = await PlainConnector.connect(url, { mac, token: authorization });
+    const { url: link } = await signed({ mac }, { macs: [mac as Mac] });
+    const app = use(`${link}&via=offload`);
+    const { request_id } = await node.next();
+    await node.post('/datasets/result', { request_id, download_url: `${OWN_STORE}/a.csv?good=for-ever` });
+    const answer = await app;
+    expect([answer.status, answer.json()]).toEqual([501, expect.objectContaining({ code: 'offload_unavailable' })]);
+    expect(JSON.stringify([answer.headers, answer.json()])).not.toContain(OWN_STORE);
+  });
+
+  test.each([
+    ['via=sync', 200],
+    ['via=stream', 200],
+    ['via=offload', 307],
+    ['via=offload&via=sync', 307],
+    ['via=pigeon', 400],
+    ['download=..%2F..%2Fb.csv', 200],
+    ['on_change=prefix', 200],
+    ['expires=9999999999', 200],
+    ['signature=x', 200],
+    ['path=b.csv&dataset=b.csv&mac=cc-28-aa-01-02-04&prefix=&glob=**&delimiter=/', 200],
+  ])('gives no more with %s added to it', async (added, status) => {
+    const { url: link, expires_at } = await signed({ expires_in: 30 });
+    const answer = await use(`${link}&${added}`);
+    expect(answer.status).toBe(status);
+    if (status === 200) expect(answer.bytes.toString()).toBe(TEXT);
+    if (status !== 307) return;
+    const store = new URL(answer.headers.location as string);
+    expect(Number(store.searchParams.get('expires'))).toBeLessThanOrEqual(Date.parse(expires_at) / 1000);
+  });
+
+  test.each(['expires=9999999999&', 'signature=x&'])('is void with %s before what was signed', async (added) => {
+    const { url: link } = await signed();
+    expect((await use(link.replace('?', `?${added}`))).status).toBe(403);
+  });
+
   test('leaves its signature in no log', async () => {
     const { url: link } = await signed();
     const signature = new URL(link).searchParams.get('signature') as string;
@@ -184,4 +256,27 @@ test('where nobody is asked for a token the URL is the plain one, and has no end
   const signed = (await answer).json();
   expect(signed).toEqual({ url: `${router.url}/connectors/${MAC}/datasets/a.csv`, expires_at: null });
   expect((await call(router.url, 'GET', `/connectors/${MAC}/datasets/a.csv`)).bytes.toString()).toBe(TEXT);
+});
+
+test('no URL of the store outlives the token of whoever it is given to', async () => {
+  await using router = await startRouter({ secrets: () => SECRETS });
+  const authorization = await signToken({ role: 'connector', macs: [MAC as Mac] }, SECRET);
+  await using _connector = await startOwnConnector(router.url, Buffer.from(TEXT), { token: () => authorization });
+  const exp = NOW_S() + 60;
+  const [brief, lasting] = [bearer(await token({ exp })), bearer(await token())];
+  const end = new Date(exp * 1000).toISOString();
+  const given = (await ask(router.url, '/datasets/request-offload', undefined, brief).answer).json();
+  expect(given['expires_at']).toBe(end);
+  expect(Number(new URL(given['download_url'] as string).searchParams.get('expires'))).toBe(exp);
+  // Whoever looks at a request gets a URL of their own.
+  const later = await ask(router.url, '/datasets/request-offload', undefined, { ...lasting, Prefer: 'wait=30' }).answer;
+  const path = `/requests/${later.headers['relay-request-id'] as string}`;
+  expect((await call(router.url, 'GET', path, brief)).json()['expires_at']).toBe(end);
+  const hour = Date.parse(String((await call(router.url, 'GET', path, lasting)).json()['expires_at']));
+  expect(Math.abs(hour / 1000 - NOW_S() - 3600)).toBeLessThan(10);
+  const asynchronous = { ...brief, Prefer: 'wait=30' };
+  const accepted = await ask(router.url, '/datasets/request-offload', undefined, asynchronous).answer;
+  expect([accepted.status, accepted.json()['expires_at']]).toEqual([202, end]);
+  const led = await call(router.url, 'GET', `/connectors/${MAC}/datasets/a.csv?via=offload`, brief);
+  expect(Number(new URL(led.headers.location as string).searchParams.get('expires'))).toBe(exp);
 });

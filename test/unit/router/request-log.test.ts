@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { RelayError } from '../../../src/protocol/errors.ts';
-import { RequestLog, type RequestRecord } from '../../../src/router/request-log.ts';
+import { RequestLog, type RequestRecord, type UrlHolder } from '../../../src/router/request-log.ts';
 import { DATASET, MAC } from './fakes.ts';
 
 const MINUTE_MS = 60_000;
 const NEVER = new AbortController().signal;
+
+const holder = (baseUrl: string): UrlHolder => ({ baseUrl, until: undefined });
 
 let ended: RequestRecord[];
 let log: RequestLog;
@@ -25,7 +27,7 @@ describe('a request', () => {
   test('goes from waiting to running to done, and is told of once', async () => {
     const record = open('a');
     expect(log.find('a')).toBe(record);
-    expect(await record.describe('http://r')).toEqual({
+    expect(await record.describe(holder('http://r'))).toEqual({
       request_id: 'a',
       state: 'waiting',
       bytes_done: 0,
@@ -50,7 +52,7 @@ describe('a request', () => {
     record.fail(new RelayError('dataset_not_found', 'gone'));
     record.succeed();
     expect(record.state).toBe('failed');
-    expect(await record.describe('')).toMatchObject({
+    expect(await record.describe(holder(''))).toMatchObject({
       state: 'failed',
       error: { code: 'dataset_not_found', detail: 'gone', request_id: 'a', status: 404 },
     });
@@ -82,25 +84,25 @@ describe('a request', () => {
     const record = open('a');
     let asked = 0;
     record.progress = () => ({ bytesDone: ++asked, totalSize: 10, etag: '"e"', lastModified: '2026-01-01T00:00:00Z' });
-    expect(await record.describe('')).toMatchObject({ bytes_done: 1, total_size: 10, etag: '"e"' });
-    expect(await record.describe('')).toMatchObject({ bytes_done: 2, last_modified: '2026-01-01T00:00:00Z' });
+    expect(await record.describe(holder(''))).toMatchObject({ bytes_done: 1, total_size: 10, etag: '"e"' });
+    expect(await record.describe(holder(''))).toMatchObject({ bytes_done: 2, last_modified: '2026-01-01T00:00:00Z' });
     record.succeed();
-    expect(await record.describe('')).toMatchObject({ bytes_done: 3 });
-    expect(await record.describe('')).toMatchObject({ bytes_done: 3 });
+    expect(await record.describe(holder(''))).toMatchObject({ bytes_done: 3 });
+    expect(await record.describe(holder(''))).toMatchObject({ bytes_done: 3 });
     expect(asked).toBe(3);
   });
 
   test('that is done gives a URL made for the one who asks, and none before', async () => {
     const record = open('a', true);
-    record.signUrl = async (base) => ({ url: `${base}/x`, expiresAt: new Date(0) });
-    expect(await record.describe('http://r')).not.toHaveProperty('download_url');
+    record.signUrl = async ({ baseUrl }) => ({ url: `${baseUrl}/x`, expiresAt: new Date(0) });
+    expect(await record.describe(holder('http://r'))).not.toHaveProperty('download_url');
     record.succeed();
-    expect(await record.describe('http://r')).toMatchObject({
+    expect(await record.describe(holder('http://r'))).toMatchObject({
       download_url: 'http://r/x',
       expires_at: '1970-01-01T00:00:00.000Z',
     });
-    record.signUrl = async (base) => ({ url: `${base}/y`, expiresAt: undefined });
-    const described = await record.describe('http://s');
+    record.signUrl = async ({ baseUrl }) => ({ url: `${baseUrl}/y`, expiresAt: undefined });
+    const described = await record.describe(holder('http://s'));
     expect(described.download_url).toBe('http://s/y');
     expect(described).not.toHaveProperty('expires_at');
   });

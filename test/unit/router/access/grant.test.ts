@@ -83,11 +83,13 @@ describe('what a token grants', () => {
   });
 
   test('of a signed URL is its dataset and no other, whatever the name has in it', () => {
-    const grant = Grant.ofUrl(MAC, 'a/*.csv' as DatasetName);
+    const grant = Grant.ofUrl(MAC, 'a/*.csv' as DatasetName, 1);
     expect(grant.coversDataset('a/*.csv')).toBe(true);
     expect(grant.coversDataset('a/b.csv')).toBe(false);
     expect(grant.coversMac(OTHER)).toBe(false);
     expect(grant.coversAllBelow('a/')).toBe(false);
-    expect(Grant.ofUrl(MAC, 'caf\u00e9' as DatasetName).coversDataset('cafe\u0301')).toBe(true);
+    expect([grant.isOfUrl, grant.expiresAt]).toEqual([true, 1000]);
+    expect([app('**').isOfUrl, Grant.everything.isOfUrl]).toEqual([false, false]);
+    expect(Grant.ofUrl(MAC, 'caf\u00e9' as DatasetName, 1).coversDataset('cafe\u0301')).toBe(true);
   });
 });
