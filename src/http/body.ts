@@ -19,7 +19,7 @@ interface BodyPace {
 export interface BodyWatch {
   /** Called with each piece's length when it comes; throws to refuse it. */
   readonly reserve?: (bytes: number) => void;
-  /** Called with the beginning of a body that is refused; gives the error to throw. */
+  /** Called with the beginning of a body that is refused, or all of it, byte by byte; gives the error to throw. */
   readonly refuse?: (error: RelayError, beginning: string) => RelayError;
   /** How long the body may take: so long, and longer as it comes at this rate. Without it there is no end to it. */
   readonly pace?: BodyPace | undefined;

@@ -5,7 +5,6 @@ import {
   contentType,
   datasetName,
   digest,
-  directoryName,
   encoding,
   etag,
   httpUrl,
@@ -29,6 +28,9 @@ export const datasetInfo = z.object({
   current_size: byteCount.optional(),
 });
 export type DatasetInfo = z.infer<typeof datasetInfo>;
+
+/** The same in a listing. Whether its name is one is looked at later, so that one that is none hides none of the others. */
+const listedDataset = datasetInfo.extend({ name: z.string() });
 
 /** Number and entity tag of a part that the store has taken. */
 const uploadedPart = z.object({
@@ -68,13 +70,29 @@ export const result = z.object({
   last_modified: timestamp.optional(),
   content_type: contentType.optional(),
   dataset: datasetInfo.optional(),
-  datasets: z.array(datasetInfo).optional(),
+  datasets: z.array(listedDataset).optional(),
   /** Names that were rolled up, up to and with the slash. */
-  prefixes: z.array(directoryName).optional(),
+  prefixes: z.array(z.string()).optional(),
   /** Cursor of the next page, where there is one. */
   next: z.string().optional(),
 });
 export type Result = z.infer<typeof result>;
+
+/** How far into malformed JSON an id is looked for. */
+const BEGINNING_LENGTH = 4096;
+const NAMED_ID = /"request_id"\s*:\s*"([\w-]{1,128})"/;
+
+/** The request that the JSON of an unusable result, or the beginning of it, is for; undefined where that cannot be read. */
+export function readRequestId(text: string): string | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return NAMED_ID.exec(text.slice(0, BEGINNING_LENGTH))?.[1];
+  }
+  const named = z.object({ request_id: requestId }).safeParse(value);
+  return named.success ? named.data.request_id : undefined;
+}
 
 /** The failure in a result as an error, where there is one. */
 export function readFailure(value: Result): RelayError | undefined {

@@ -2,11 +2,53 @@ import type { Result } from '../protocol/answers.ts';
 import { readFailure } from '../protocol/answers.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { InlineResult } from '../protocol/inline.ts';
+import type { Decoded } from '../protocol/codec.ts';
 import type { Access } from './access/access.ts';
+import type { Grant } from './access/grant.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { Exchange } from './exchange.ts';
 import type { Link } from './links/link.ts';
 import type { Transfer } from './transfer.ts';
+
+/**
+ * Takes in what a POST answers a command with as a whole, bytes or JSON. What is wrong with it ends the exchange, since its
+ * app must not wait for a better one: a node that answers nonsense does so again.
+ * @throws {RelayError} what is wrong with it, for the node.
+ */
+export async function takePosted<T>(exchange: Exchange, take: () => Promise<T>): Promise<T> {
+  try {
+    return await take();
+  } catch (thrown) {
+    exchange.fail(toFailure(thrown));
+    throw thrown;
+  }
+}
+
+/**
+ * Ends the exchange that a result is for which cannot be read, where it waits for one and this connector was asked. For all
+ * others nothing happens: whoever sends it hears what is wrong with it, and of no request.
+ */
+export function failUnreadable(
+  { dispatcher, access }: InlineResultsOptions,
+  grant: Grant,
+  id: string,
+  error: RelayError,
+): void {
+  const exchange = dispatcher.findLive(id);
+  if (exchange === undefined) return;
+  try {
+    access.requireAsked(grant, exchange);
+  } catch {
+    return;
+  }
+  failUnlessTaken(exchange, error);
+}
+
+/** A second result changes nothing, whatever it is. */
+function failUnlessTaken(exchange: Exchange, error: RelayError): void {
+  if (exchange.hasResult || exchange.posts?.underWay.has('result') === true) return;
+  exchange.fail(toFailure(error));
+}
 
 /**
  * Hands a JSON result to the exchange that it is for.
@@ -70,9 +112,10 @@ export class InlineResults {
   }
 
   /** @returns whether it was asked for, of the connector whose link it is, and did not come before. */
-  take({ hello: { mac, grant } }: Link, answer: InlineResult): boolean {
+  take({ hello: { mac, grant } }: Link, decoded: Decoded<InlineResult>): boolean {
     const { dispatcher, access } = this.#options;
-    const id = answer.kind === 'bytes' ? answer.head.request_id : answer.result.request_id;
+    const id = decoded.ok ? idOf(decoded.value) : decoded.error.details.request_id;
+    if (id === undefined) return false;
     const exchange = dispatcher.findLive(id);
     if (exchange === undefined) return dispatcher.expectsLate(id, mac);
     if (exchange.mac !== mac) return false;
@@ -81,10 +124,14 @@ export class InlineResults {
     } catch {
       return false;
     }
-    takeInline(exchange, answer).catch((error: unknown) => exchange.fail(toFailure(error)));
+    if (decoded.ok) takeInline(exchange, decoded.value).catch((error: unknown) => exchange.fail(toFailure(error)));
+    else failUnlessTaken(exchange, decoded.error);
     return true;
   }
 }
+
+const idOf = (answer: InlineResult): string =>
+  answer.kind === 'bytes' ? answer.head.request_id : answer.result.request_id;
 
 async function takeInline(exchange: Exchange, answer: InlineResult): Promise<number | undefined> {
   if (answer.kind === 'result') return takeResult(exchange, answer.result);

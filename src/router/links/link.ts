@@ -1,6 +1,7 @@
 import type { Capability } from '../../protocol/capabilities.ts';
 import { CLOSE } from '../../protocol/close-codes.ts';
 import type { Command, Receiving } from '../../protocol/commands.ts';
+import type { Decoded } from '../../protocol/codec.ts';
 import type { InlineResult } from '../../protocol/inline.ts';
 import type { Mac } from '../../protocol/mac.ts';
 import type { RefusalReason } from '../limits/refusals.ts';
@@ -55,8 +56,8 @@ export function toLinkEnd(code: number): LinkEnd {
 export interface LinkEvents {
   /** The peer gave a sign of life. */
   alive(link: Link): void;
-  /** A result came over the link, in place of a POST. @returns whether anybody had asked for it. */
-  answered(link: Link, result: InlineResult): boolean;
+  /** A result came over the link, in place of a POST, or what may be one. @returns whether anybody had asked for it. */
+  answered(link: Link, result: Decoded<InlineResult>): boolean;
   /** The peer takes no more commands. */
   draining(link: Link): void;
   /** The link is ended because its peer asks too much of the router. */

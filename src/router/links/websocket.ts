@@ -105,7 +105,7 @@ class WebSocketLink implements Link {
       const text = isBinary ? undefined : (data as Buffer).toString('utf8');
       const result = text === undefined ? decodeInlineBytes(data as Buffer) : decodeInlineResult(text);
       // What was asked for is no flood: there is one for each command.
-      if (result.ok && options.answered(this, result.value)) touch();
+      if (options.answered(this, result)) touch();
       else if (alive() && text !== undefined) this.#takeEvent(text);
     });
     peer.on('error', (error) => {

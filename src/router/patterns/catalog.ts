@@ -1,7 +1,7 @@
 import type { DatasetInfo, Result } from '../../protocol/answers.ts';
 import type { Capability } from '../../protocol/capabilities.ts';
 import type { Command, CommandName } from '../../protocol/commands.ts';
-import type { DatasetName } from '../../protocol/dataset-name.ts';
+import { type DatasetName, parseDatasetName, parseDirectoryName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { OnChange } from '../../protocol/fields.ts';
 import type { Mac } from '../../protocol/mac.ts';
@@ -149,11 +149,25 @@ export function askList(
       ...(cursor !== undefined && { cursor }),
       ...(hello.capabilities.has('list-filter') && filter),
     }),
-    read: ({ datasets, prefixes = [], next }) =>
-      datasets && { datasets, prefixes, ...(next !== undefined && { next }) },
+    read: ({ datasets, prefixes = [], next }) => {
+      if (datasets === undefined) return undefined;
+      const named = datasets.filter(hasName);
+      const left = datasets.length - named.length;
+      if (left > 0) context.options.logger.debug({ mac, left }, 'a listing has names that are none; they are left out');
+      return { datasets: named, prefixes: prefixes.filter(isDirectory), ...(next !== undefined && { next }) };
+    },
     signal,
   });
 }
+
+/**
+ * Whether an entry of a listing can be asked for. Names are the node's to choose, and hostile: one that is none goes no further.
+ * It does not fail the listing, where a single file with a name in Latin-1 would hide 100,000 others, and nobody could say which.
+ */
+const hasName = (entry: { readonly name: string }): entry is DatasetInfo =>
+  !(parseDatasetName(entry.name) instanceof RelayError);
+
+const isDirectory = (prefix: string): boolean => !(parseDirectoryName(prefix) instanceof RelayError);
 
 /** The digest of a whole dataset, for which the connector reads all of it. */
 export function askDigest(

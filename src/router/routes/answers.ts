@@ -7,6 +7,7 @@ import { parseDigest } from '../../http/digest.ts';
 import {
   offloadProgress,
   partsRequest,
+  readRequestId,
   type Receipt,
   type Result,
   result,
@@ -24,7 +25,7 @@ import type { Context } from '../context.ts';
 import { type Exchange, Posts } from '../exchange.ts';
 import { tooLargeToBuffer } from '../patterns/memory-sink.ts';
 import { sendJson } from '../reply.ts';
-import { decodeData, takeResult, transferOf } from '../results.ts';
+import { decodeData, failUnreadable, takePosted, takeResult, transferOf } from '../results.ts';
 import type { TransferMeta } from '../transfer.ts';
 import { readJson } from './read-json.ts';
 import type { Call, Route } from './route.ts';
@@ -43,14 +44,19 @@ export const answerRoutes: Route[] = [
     if (id !== undefined) {
       const offset = readOffset(call.request);
       await answerOnce(context, call, id, 'result', (exchange) =>
-        arriving(context, exchange, call.request, (body) =>
-          transferOf(exchange).receiveWhole(body, readMeta(call.request, !offset), offset),
-        ),
+        arriving(context, exchange, call.request, (body) => {
+          const take = async (): Promise<number> =>
+            transferOf(exchange).receiveWhole(body, readMeta(call.request, !offset), offset);
+          // One that names an offset may be sent again.
+          return offset === undefined ? takePosted(exchange, take) : take();
+        }),
       );
       return;
     }
     const body = await readResult(context, call);
-    await answerOnce(context, call, body.request_id, 'result', (exchange) => takeResult(exchange, body));
+    await answerOnce(context, call, body.request_id, 'result', (exchange) =>
+      takePosted(exchange, () => takeResult(exchange, body)),
+    );
   }),
 
   route('/datasets/stream/init', async (context, call) => {
@@ -254,8 +260,8 @@ function readCount(request: IncomingMessage, name: string): number | undefined {
 
 /**
  * Reads a JSON result, which may hold a whole dataset: base64 makes four thirds of it, and escaping may double a text. It
- * takes its room from the budget of pattern A. One that is too large ends the request that it is for, so that its app need
- * not wait for more.
+ * takes its room from the budget of pattern A. One that is too large, or does not fit, ends the request that it is for, so
+ * that its app need not wait for more.
  */
 async function readResult(context: Context, call: Call): Promise<Result> {
   const { bufferMaxBytes } = context.options;
@@ -269,15 +275,18 @@ async function readResult(context: Context, call: Call): Promise<Result> {
     return await readJson(context, call.request, result, limit, {
       reserve,
       refuse: (error, beginning) => {
-        const id = REQUEST_ID.exec(beginning)?.[1];
-        const tooLarge = error.code === 'invalid_request' ? tooLargeToBuffer(undefined, bufferMaxBytes) : error;
-        if (id !== undefined) findFor(context, call, id).fail(tooLarge);
-        return tooLarge;
+        const id = readRequestId(beginning);
+        if (error.code === 'invalid_request' && error.details.limit === undefined) {
+          if (id === undefined) return error;
+          failUnreadable(context, call.grant, id, error);
+          return error.with({ request_id: id });
+        }
+        const refused = error.code === 'invalid_request' ? tooLargeToBuffer(undefined, bufferMaxBytes) : error;
+        if (id !== undefined) findFor(context, call, id).fail(refused);
+        return refused;
       },
     });
   } finally {
     context.budget.release(reserved);
   }
 }
-
-const REQUEST_ID = /"request_id"\s*:\s*"([\w-]{1,128})"/;

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type * as z from 'zod';
 import { type BodyWatch, readBody } from '../../http/body.ts';
-import { decodeJson, unwrap } from '../../protocol/codec.ts';
+import { type Decoded, decodeJson, undecodable } from '../../protocol/codec.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import type { Context } from '../context.ts';
 
@@ -26,9 +26,10 @@ export async function readJson<T>(
     reserved += bytes;
   };
   try {
-    return unwrap(
-      decodeJson(schema, decode(await readBody(request, limit, { reserve, pace: limits.bodyPace, ...watch }))),
-    );
+    const body = await readBody(request, limit, { reserve, pace: limits.bodyPace, ...watch });
+    const read = decode(schema, body);
+    if (!read.ok) throw watch?.refuse?.(read.error, body.toString('latin1')) ?? read.error;
+    return read.value;
   } catch (thrown) {
     const error = RelayError.from(thrown);
     if (error.code === 'request_timeout') limits.noteSlowBody(request);
@@ -40,10 +41,12 @@ export async function readJson<T>(
   }
 }
 
-function decode(body: Buffer): string {
+function decode<T>(schema: z.ZodType<T>, body: Buffer): Decoded<T> {
+  let text: string;
   try {
-    return utf8.decode(body);
+    text = utf8.decode(body);
   } catch (cause) {
-    throw new RelayError('invalid_request', 'the body is not valid UTF-8', { cause });
+    return undecodable(new RelayError('invalid_request', 'the body is not valid UTF-8', { cause }));
   }
+  return decodeJson(schema, text);
 }

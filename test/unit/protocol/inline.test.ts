@@ -38,6 +38,24 @@ test('a result comes back as it was', () => {
   expect(decoded).toMatchObject({ ok: true, value: { kind: 'result', result } });
 });
 
+test('what is unusable names its request, where that can be read', () => {
+  const named = (text: string): string | undefined => {
+    const decoded = decodeInlineResult(text);
+    return decoded.ok ? 'usable' : decoded.error.details.request_id;
+  };
+  expect(named('{"result":{"data":7,"request_id":"r-1"}}')).toBe('r-1');
+  expect(named('{ "result" : {"request_id": "r-1", "size": NaN}}')).toBe('r-1');
+  for (const text of [
+    '',
+    '{"event":"x","request_id":"r-1"}',
+    '{"result":{"data":"{\\"request_id\\":\\"r-1\\"}"',
+    '[NaN]',
+  ])
+    expect(named(text)).toBeUndefined();
+  const head = decodeInlineBytes(encoder.encode('{"request_id":"r-1","offset":-1}\nabc'));
+  expect(head.ok ? undefined : head.error.details.request_id).toBe('r-1');
+});
+
 test('what is neither is refused, and nothing throws', () => {
   for (const text of ['', '{}', '{"event":"draining"}', '{"result":{}}', '{"result":{"request_id":"../x"}}', 'null']) {
     expect(decodeInlineResult(text).ok).toBe(false);
