@@ -1,4 +1,4 @@
-import { formatAttachment } from '../../http/content-disposition.ts';
+import { formatAttachment, toFilename } from '../../http/content-disposition.ts';
 import { wantsDigest } from '../../http/digest.ts';
 import { parseDatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
@@ -76,7 +76,7 @@ async function give(context: Context, call: Call, target: Target, kind: Pattern,
   const outlives = kind === 'offload' && readAsyncWait(call) !== undefined;
   const record = openRequest(context, call, { ...target, kind, keep: outlives || representation.wantDigest, outlives });
   if (kind === 'offload') {
-    const filename = query.get('download') ?? '';
+    const filename = toFilename(query.get('download') ?? '');
     // An upload announces nothing that the other conditions could be evaluated by.
     const held = selection.isLooked === undefined ? holdToIfMatch(request.headers) : selection;
     await answerOffload(context, record, call, { ...held, filename, redirect: true, wantDigest: false });
@@ -102,7 +102,7 @@ function resourceHeaders(
   return {
     'Accept-Ranges': acceptRanges(context, mac),
     'Cache-Control': cacheControl(context, etag),
-    ...(download !== null && { 'Content-Disposition': formatAttachment(download || dataset) }),
+    ...(download !== null && { 'Content-Disposition': formatAttachment(toFilename(download) || dataset) }),
   };
 }
 

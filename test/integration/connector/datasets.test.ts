@@ -117,6 +117,8 @@ describe('a dataset as a resource', () => {
       expect(await disposition('?download=M%C3%A4rz%201.csv', method)).toBe(
         `attachment; filename="M_rz 1.csv"; filename*=UTF-8''M%C3%A4rz%201.csv`,
       );
+      for (const name of ['..', '.', 'b/..', 'b/', '%E2%80%AE'])
+        expect(await disposition(`?download=${name}`, method)).toMatch(/filename="a\.csv"/);
       expect(await disposition('?nonsense=1&x', method)).toBeUndefined();
     }
     const part = await get({ Range: 'bytes=0-1' }, 'a.csv?download=..%2Fb%0D%0A.csv');
@@ -280,6 +282,8 @@ describe.each(['sync', 'stream'])('?via=%s', (via) => {
 
 describe('?via=offload', () => {
   test('leads to the store, which has parts of its own', async () => {
+    const own = await get({}, 'a.csv?via=offload&download=..');
+    expect(new URL(String(own.headers.location)).searchParams.get('filename')).toBe('a.csv');
     const answer = await get({ Range: 'bytes=1-2' }, 'a.csv?via=offload&download=b.csv');
     expect([answer.status, answer.headers['cache-control'], answer.bytes.length]).toEqual([307, 'no-store', 0]);
     const { pathname, search } = new URL(String(answer.headers.location));

@@ -40,6 +40,14 @@ describe('attachment', () => {
     ['dir/sub\\b "x".csv', `attachment; filename="b _x_.csv"; filename*=UTF-8''b%20%22x%22.csv`],
     ['größe.csv', `attachment; filename="gr__e.csv"; filename*=UTF-8''gr%C3%B6%C3%9Fe.csv`],
     ['a\r\nSet-Cookie: b', `attachment; filename="a__Set-Cookie: b"; filename*=UTF-8''a__Set-Cookie%3A%20b`],
+    // Seen, the first would end in exe.csv.
+    ['evil\u202evsc.exe', `attachment; filename="evilvsc.exe"; filename*=UTF-8''evilvsc.exe`],
+    ['a\u200b\u2066b\ufeff\u00ad.csv', `attachment; filename="ab.csv"; filename*=UTF-8''ab.csv`],
+    ['a\u2028b', `attachment; filename="a_b"; filename*=UTF-8''a_b`],
+    ['..', 'attachment'],
+    ['a/.', 'attachment'],
+    ['\u200f..', 'attachment'],
+    ['...', `attachment; filename="..."; filename*=UTF-8''...`],
     ['', 'attachment'],
     ['dir/', 'attachment'],
   ])('of %j', (name, expected) => {
