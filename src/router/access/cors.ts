@@ -20,6 +20,8 @@ const REQUEST_HEADERS = [
   'Content-Type',
   'Cache-Control',
   'Prefer',
+  // A program in a page may say what it is, where the browser lets it.
+  'User-Agent',
   HEADER.wantReprDigest,
   HEADER.wantUnencodedDigest,
   HEADER.traceparent,

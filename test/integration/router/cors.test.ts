@@ -47,6 +47,7 @@ describe('a page that may ask', () => {
           'if-range',
           'content-type',
           'prefer',
+          'user-agent',
           'want-repr-digest',
         ]),
       );
