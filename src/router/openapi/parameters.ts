@@ -25,7 +25,7 @@ export const PATH_PARTS: Readonly<Record<string, Described>> = {
 export const QUERY = {
   limit: {
     description: 'Entries in a page; above 1000 it is 1000.',
-    schema: { type: 'integer', minimum: 1, maximum: 999_999, default: 100 },
+    schema: { type: 'integer', minimum: 1, maximum: 999_999_999_999_999, default: 100 },
   },
   cursor: { description: '`next` of the page before.', schema: TEXT },
   prefix: { description: 'Only names that begin with this.', schema: TEXT },

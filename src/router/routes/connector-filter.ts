@@ -4,8 +4,6 @@ import { RelayError } from '../../protocol/errors.ts';
 /** Which connectors a listing shows. */
 interface ConnectorFilter {
   matches(connector: ConnectorInfo): boolean;
-  /** The parameters that say so, for the link to the next page. */
-  readonly params: [string, string][];
 }
 
 /**
@@ -22,10 +20,6 @@ export function readConnectorFilter(query: URLSearchParams): ConnectorFilter {
     matches: (connector) =>
       (state === null || connector.state === state) &&
       labels.every(([key, value]) => Object.hasOwn(connector.labels, key) && connector.labels[key] === value),
-    params: [
-      ...labels.map(([key, value]): [string, string] => ['label', `${key}=${value}`]),
-      ...(state === null ? [] : [['state', state] satisfies [string, string]]),
-    ],
   };
 }
 

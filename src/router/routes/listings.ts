@@ -49,10 +49,14 @@ async function showDirectory(context: Context, call: Call): Promise<void> {
   if (checked instanceof RelayError) throw checked;
   const prefix = path === undefined ? '' : `${checked}${DELIMITER}`;
   const wish = { prefix, delimiter: DELIMITER } as const;
-  const page = { ...readWish(call.query), ...wish };
+  const { glob, ...rest } = readWish(call.query);
+  const page = { ...rest, ...wish, glob: glob && below(prefix, glob) };
   if (namesOnlyJson(call.request.headers.accept)) await sendList(context, call, mac, page);
   else await sendDirectory(context, call, mac, { ...wish, glob: page.glob, limit: MAX_LIST_LIMIT });
 }
+
+/** A glob that is about what follows a directory's name, as one about whole names. */
+const below = (directory: string, glob: string): string => directory.replace(/[*?[\]{}\\]/g, '\\$&') + glob;
 
 /** The connector that is asked for, if it was ever there. */
 function readSeen(context: Context, { params, grant }: Call): Mac {
@@ -93,7 +97,8 @@ async function sendDirectory(
   const signal = goneSignal(call);
   const ask = (cursor?: string): Promise<ListPage> => listCovered(context, mac, { ...wish, cursor }, grant, signal);
   let page = await ask();
-  if (page.entries.length === 0 && wish.prefix !== '')
+  // That nothing matches does not say that the directory is not there.
+  if (page.entries.length === 0 && wish.prefix !== '' && wish.glob === undefined)
     throw new RelayError('dataset_not_found', `there is no dataset below ${JSON.stringify(wish.prefix)}`);
   response.writeHead(200, PAGE_HEADERS);
   if (request.method === 'HEAD') {

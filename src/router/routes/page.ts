@@ -4,12 +4,14 @@ import { sendJson } from '../reply.ts';
 import type { Call } from './route.ts';
 
 const DEFAULT_LIST_LIMIT = 100;
+/** Longer numbers are no lengths. */
+const LIMIT = /^\d{1,15}$/;
 
 /** The page of a listing that a query asks for. @throws {RelayError} invalid_request. */
 export function readPage(query: URLSearchParams): { limit: number; cursor?: string } {
   const limit = query.get('limit') ?? String(DEFAULT_LIST_LIMIT);
-  if (!/^\d{1,6}$/.test(limit) || Number(limit) < 1)
-    throw new RelayError('invalid_request', 'limit must be a number from 1');
+  if (!LIMIT.test(limit) || Number(limit) < 1)
+    throw new RelayError('invalid_request', 'limit must be a whole number from 1, of at most 15 digits');
   const cursor = query.get('cursor');
   return { limit: Math.min(Number(limit), MAX_LIST_LIMIT), ...(cursor !== null && { cursor }) };
 }

@@ -190,6 +190,12 @@ describe.each(['filters by itself', 'filters nothing'])('what a connector offers
     expect(page.bytes.toString()).toMatch(/<p>2 datasets and 3 folders<\/p>\n<\/body>\n<\/html>\n$/);
     expect(links(await ask('/', ['reports/**', 'a.csv']))).toEqual(['a.csv', 'reports/']);
     expect(links(await ask('/b/?glob=**/*.csv'))).toEqual(['../', '1.csv', 'c/']);
+    // A glob is about what the page shows.
+    expect(links(await ask('/?glob=*.csv'))).toEqual(['a.csv', 'z.csv']);
+    expect(links(await ask('/b/?glob=*.csv'))).toEqual(['../', '1.csv']);
+    expect(links(await ask('/b/?glob={2.*,c/*}'))).toEqual(['../', '2.txt', 'c/']);
+    const none = await ask('/b/?glob=b/*.csv');
+    expect([none.status, links(none)]).toEqual([200, ['../']]);
     expect(links(await ask('/d%20e/'))).toEqual(['../', '%231%3F.csv', '%3Ci%3E%22x%22/']);
     expect(links(await ask('/d%20e/%3Ci%3E%22x%22/'))).toEqual(['../', '1.csv']);
   });
@@ -198,6 +204,8 @@ describe.each(['filters by itself', 'filters nothing'])('what a connector offers
     const answer = await ask('/b/?limit=2', ['**'], { Accept: 'application/json' });
     expect(read(answer)).toEqual({ datasets: ['b/1.csv', 'b/2.txt'], prefixes: [], next: 'b/2.txt' });
     expect(answer.headers['link']).toBe('<?limit=2&cursor=b%2F2.txt>; rel="next"');
+    const matching = await ask('/b/?glob=*.csv', ['**'], { Accept: 'application/json' });
+    expect(read(matching)).toEqual({ datasets: ['b/1.csv'], prefixes: [] });
     expect(read(await ask('/b/?limit=2&cursor=b%2F2.txt', ['**'], { Accept: 'application/json' }))).toEqual({
       datasets: [],
       prefixes: ['b/c/'],
@@ -264,6 +272,17 @@ test('a page whose connector fails in the middle is reset, so that it never look
   expect(seen).toBeDefined();
   expect(bytes.toString()).toContain('f1000');
   expect(bytes.toString()).not.toContain('</html>');
+});
+
+test('a directory whose name looks like a pattern is itself, whatever its glob', async () => {
+  await using router = await startRouter();
+  await using node = await PlainConnector.connect(router.url, { capabilities: 'list, list-filter' });
+  const page = call(router.url, 'GET', `/connectors/${MAC}/datasets/s[1]%20{x}*/?glob=*.csv`);
+  const { request_id, glob, prefix } = await node.next();
+  expect([prefix, glob]).toEqual(['s[1] {x}*/', String.raw`s\[1\] \{x\}\*/*.csv`]);
+  const datasets = ['s[1] {x}*/a.csv', 's[1] {x}*/b.txt'].map((name) => ({ name, size: 1 }));
+  await node.post('/datasets/result', { request_id, datasets });
+  expect((await page).bytes.toString()).toMatch(/href="a\.csv"[^]*<p>1 dataset/);
 });
 
 test('a page that nobody reads on is not asked for on, and is given up when its reader goes', async () => {
