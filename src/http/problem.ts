@@ -6,12 +6,12 @@ import { type ErrorDetails, ERRORS, isErrorCode, RelayError } from '../protocol/
 /** Media type of an error (RFC 9457 §3). */
 const PROBLEM_TYPE = 'application/problem+json';
 
-/** An error as a problem document. `internal` says nothing of its insides. */
-export function toProblem(error: RelayError): Problem {
+/** An error as a problem document. `internal` says nothing of its insides. @param status that it is sent with, if not its own. */
+export function toProblem(error: RelayError, status = error.status): Problem {
   return {
     type: 'about:blank',
     title: ERRORS[error.code].title,
-    status: error.status,
+    status,
     detail: error.code === 'internal' ? ERRORS.internal.title : error.message,
     code: error.code,
     retryable: error.retryable,
@@ -20,8 +20,12 @@ export function toProblem(error: RelayError): Problem {
 }
 
 /** The body of an error's answer, with its type: a problem document, or one line of text where a person is to read it. */
-export function renderProblem(error: RelayError, accept: string | undefined): { type: string; text: string } {
-  const problem = toProblem(error);
+export function renderProblem(
+  error: RelayError,
+  accept: string | undefined,
+  status?: number,
+): { type: string; text: string } {
+  const problem = toProblem(error, status);
   if (!prefersText(accept)) return { type: PROBLEM_TYPE, text: JSON.stringify(problem) };
   const { detail = problem.title, code, request_id: id } = problem;
   // A connector's message may have several lines, and more.

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import type { Pace } from '../http/pace.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { FileStore } from '../store/file-store.ts';
+import type { AboutStoreRequest } from '../store/file-store-handler.ts';
 import { loadSigningKey } from '../store/file-store-signature.ts';
 import { ObjectIndex } from '../store/object-index.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -77,14 +77,14 @@ export class OffloadStore {
     return this.#files !== undefined && path.startsWith('/store/');
   }
 
-  /** Answers a request for one of the file store's URLs. @param pace at which it may be sent an object. */
+  /** Answers a request for one of the file store's URLs. */
   async serve(
     request: IncomingMessage,
     response: ServerResponse,
     pathAndQuery: string,
-    pace: Pace | undefined,
+    about: AboutStoreRequest,
   ): Promise<void> {
-    await this.#files?.handleRequest(request, response, pathAndQuery, pace);
+    await this.#files?.handleRequest(request, response, pathAndQuery, about);
   }
 
   noteBytes(key: string, bytes: number): void {

@@ -28,12 +28,14 @@ export function sendJson(
 /**
  * Answers with an error (RFC 9457), or with a line about it where a person reads it. Once a response has begun it cannot say so any more, and its connection is reset, so
  * that what was sent never looks whole.
+ * @param status in place of the error's own, where HTTP has one that says more.
  */
 export function sendError(
   request: IncomingMessage,
   response: ServerResponse,
   error: RelayError,
   headers: Record<string, string> = {},
+  status = error.status,
 ): void {
   if (response.headersSent) {
     if (!response.writableFinished) resetConnection(request.socket);
@@ -43,11 +45,11 @@ export function sendError(
   const { retry_after: retryAfter, size } = error.details;
   const id = error.details.request_id ?? (response instanceof IdentifiedResponse ? response.requestId : undefined);
   const identified = id === undefined ? error : error.with({ request_id: id });
-  const { type, text } = renderProblem(identified, request.headers.accept);
+  const { type, text } = renderProblem(identified, request.headers.accept, status);
   // Node forbids a second answer on a connection whose request body was not read: it is closed after this one.
   const unread = !request.complete && hasBody(request);
   for (const name of response.getHeaderNames()) response.removeHeader(name);
-  response.writeHead(error.status, {
+  response.writeHead(status, {
     'Content-Type': type,
     'Content-Length': Buffer.byteLength(text),
     'Cache-Control': 'no-store',
@@ -56,7 +58,7 @@ export function sendError(
     ...(id !== undefined && { [HEADER.requestId]: id }),
     ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
     ...(error.code === 'range_not_satisfiable' && size !== undefined && { 'Content-Range': `bytes */${size}` }),
-    ...(request.method === 'HEAD' && { [HEADER.problem]: toAscii(JSON.stringify(toProblem(identified))) }),
+    ...(request.method === 'HEAD' && { [HEADER.problem]: toAscii(JSON.stringify(toProblem(identified, status))) }),
     ...(error.code === 'unauthorized' && { 'WWW-Authenticate': [...CHALLENGES] }),
     ...(unread && { Connection: 'close' }),
     // RFC 9110 §15.5.22: such an answer names what is wanted.

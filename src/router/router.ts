@@ -209,6 +209,7 @@ export class Router {
         onConnection: (socket) => router.#context.limits.connections.add(socket),
         onRefused: (reason, socket) => router.#context.limits.refusals.note(reason, { remote: socket.remoteAddress }),
         logger: options.logger,
+        createId: () => createRequestId(router.#context.routerId),
         onRequest: (request, response) => {
           const { traceparent } = request.headers;
           const trace = typeof traceparent === 'string' ? parseTraceparent(traceparent) : undefined;
@@ -277,12 +278,21 @@ export class Router {
     limits.endLeftover(request, response);
     // Node.js loses what came in one piece with a request whose upgrade it ignores, so nothing may be expected to follow.
     if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false;
+    // Whatever is answered, whoever asks can name it.
+    const id = createRequestId(this.#context.routerId);
+    response.requestId = id;
     let grant: Grant | undefined;
     // An error on a request or a response is also a close, which those who care listen to.
     request.on('error', () => {});
     response.on('error', () => {});
     try {
       this.#checkConnection(request, response);
+      if (!isExpectationMet(request)) {
+        const error = new RelayError('invalid_request', `the expectation ${request.headers.expect} cannot be met`);
+        sendError(request, response, error, {}, 417);
+        return;
+      }
+      requireHost(request, response);
       limits.checkHead(request);
       const preflight = access.answerPreflight(request);
       if (preflight !== undefined) {
@@ -293,16 +303,19 @@ export class Router {
       const path = baseUrl.strip(rawPath, request);
       if (this.#store?.serves(path)) {
         grant = await access.admit(request, 'signed');
+        if (request.method === 'PUT') response.requestId = undefined;
         limits.admit(request.method === 'PUT' ? 'connector' : 'app', request, response, grant);
         const pace = limits.paceOf(request, grant.tokenId);
-        await this.#store.serve(request, response, query === '' ? path : `${path}?${query}`, pace);
+        await this.#store.serve(request, response, query === '' ? path : `${path}?${query}`, {
+          pace,
+          requestId: response.requestId,
+        });
         return;
       }
-      const id = createRequestId(this.#context.routerId);
       const match = this.#routes.find(request.method ?? 'GET', path);
       // A connector's POST belongs to the request that it answers, which its body names.
       const isConnector = match.kind === 'route' && isConnectorScope(match.route.scope);
-      if (!isConnector) response.requestId = id;
+      if (isConnector) response.requestId = undefined;
       // Apps, and the proxies before them, open their next connection to a router that stays. A connector's next POST belongs here.
       if (!isConnector && !state.ready) response.shouldKeepAlive = false;
       if (match.kind === 'route' && match.route.isLink === true) this.#responses.delete(response);
@@ -333,11 +346,15 @@ export class Router {
       const error = RelayError.from(thrown);
       if (error.code === 'forbidden') access.noteForbidden(request, grant);
       if (error.code === 'internal')
-        options.logger.error({ err: thrown, method: request.method, url: loggedTarget(request.url) }, 'a defect');
+        options.logger.error(
+          { err: thrown, request_id: response.requestId, method: request.method, url: loggedTarget(request.url) },
+          'a defect',
+        );
       else
         options.logger.debug(
           {
             code: error.code,
+            request_id: response.requestId,
             method: request.method,
             url: loggedTarget(request.url),
             client: clientAddress(request, forwarding),
@@ -391,6 +408,17 @@ export class Router {
     if (record.error === undefined) options.logger.info(line, 'request done');
     else options.logger.warn({ ...line, detail: record.error.message }, 'request failed');
   }
+}
+
+/** Whether all that a request expects is what there is, 100-continue (RFC 9110 §10.1.1), which Node.js has answered. */
+const isExpectationMet = ({ headers: { expect } }: IncomingMessage): boolean =>
+  expect === undefined || /(?:^|\W)100-continue(?:$|\W)/i.test(expect);
+
+/** @throws {RelayError} invalid_request without the `Host` that HTTP/1.1 asks for (RFC 9112 §3.2). */
+function requireHost(request: IncomingMessage, response: ServerResponse): void {
+  if (request.headers.host !== undefined || request.httpVersion === '1.0') return;
+  response.shouldKeepAlive = false;
+  throw new RelayError('invalid_request', 'the request has no Host');
 }
 
 function openStateDir(directory: string): void {

@@ -1,9 +1,10 @@
-import http, { IncomingMessage } from 'node:http';
+import http, { IncomingMessage, type ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import { endWith, rememberRawSocket } from '../http/connection.ts';
+import { rememberRawSocket, resetConnection } from '../http/connection.ts';
 import type { Logger } from '../observability/logger.ts';
 import { RelayError } from '../protocol/errors.ts';
+import { endWithProblem } from './bare-answer.ts';
 import { IdentifiedResponse } from './identified-response.ts';
 import type { RefusalReason } from './limits/refusals.ts';
 import type { LimitSettings } from './limits/settings.ts';
@@ -33,6 +34,8 @@ export interface ServerOptions {
   readonly tls?: (() => Certificate) | undefined;
   readonly limits: Pick<LimitSettings, 'maxHeaderBytes' | 'handshakeTimeoutMs' | 'headersTimeoutMs'>;
   readonly logger: Logger;
+  /** Makes the id of what cannot be read as a request. */
+  readonly createId: () => string;
   /** Told of each connection before anything is read from it. */
   readonly onConnection: (socket: Socket) => void;
   /** Told of a connection that is ended before it has made a request. */
@@ -52,11 +55,15 @@ export class HttpServer {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #secure: boolean;
+  readonly #createId: () => string;
+  readonly #logger: Logger;
   /** TLS sockets whose handshake is done. */
   readonly #established = new WeakSet<Socket>();
 
   private constructor(options: ServerOptions) {
     this.#secure = options.tls !== undefined;
+    this.#createId = options.createId;
+    this.#logger = options.logger;
     const settings: Settings = {
       ServerResponse: IdentifiedResponse,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
@@ -67,6 +74,8 @@ export class HttpServer {
       requestTimeout: 0,
       noDelay: true,
       highWaterMark: HIGH_WATER_MARK_BYTES,
+      // Refused where all is, in words.
+      requireHostHeader: false,
       // Node.js before 22.21 and 24.9 does not know it, and takes all for upgrades.
       shouldUpgradeCallback: options.isUpgrade,
     };
@@ -85,6 +94,12 @@ export class HttpServer {
     });
     if (this.#secure) this.#pairSecureSockets();
     this.#server.on('request', options.onRequest);
+    this.#server.on('checkExpectation', options.onRequest);
+    this.#server.on('connect', (_request, stream) => {
+      const socket = stream as Socket;
+      socket.on('error', () => {});
+      this.#refuse(socket, { error: new RelayError('invalid_request', 'this is no proxy: there is no CONNECT here') });
+    });
     this.#server.on('upgrade', options.onUpgrade);
     this.#server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
       const socket = stream as Socket;
@@ -95,9 +110,21 @@ export class HttpServer {
         socket.destroy();
         return;
       }
-      const status = STATUS[error.code ?? ''] ?? '400 Bad Request';
-      endWith(socket, `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+      // As Node.js itself would: what is written now must not become a part of a response that has begun.
+      const { _httpMessage: running } = socket as { _httpMessage?: ServerResponse | null };
+      if (running?.headersSent === true) {
+        resetConnection(socket);
+        return;
+      }
+      this.#refuse(socket, explain(error));
     });
+  }
+
+  #refuse(socket: Socket, { error, status }: Unreadable): void {
+    const identified = error.with({ request_id: this.#createId() });
+    const facts = { code: error.code, request_id: identified.details.request_id, client: socket.remoteAddress };
+    this.#logger.debug({ ...facts, detail: error.message }, 'refused');
+    endWithProblem(socket, identified, status === undefined ? {} : { status });
   }
 
   /** Starts to listen. @throws {RelayError} usage when the address or the certificate cannot be used. */
@@ -154,10 +181,19 @@ const REASONS: Readonly<Record<string, RefusalReason>> = {
   HPE_HEADER_OVERFLOW: 'header_size',
 };
 
-const STATUS: Readonly<Record<string, string>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-};
+/** What cannot be read as a request, and the status for it where HTTP has one of its own. */
+interface Unreadable {
+  readonly error: RelayError;
+  readonly status?: number;
+}
+
+function explain({ code, message }: NodeJS.ErrnoException): Unreadable {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return { error: new RelayError('request_timeout', 'the head of the request did not come in time'), status: 408 };
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return { error: new RelayError('invalid_request', 'the head of the request is too large'), status: 431 };
+  return { error: new RelayError('invalid_request', `this is no request of HTTP: ${message}`) };
+}
 
 const peerOf = (socket: Socket): string => `${socket.remoteAddress}:${socket.remotePort}`;
 

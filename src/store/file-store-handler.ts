@@ -50,25 +50,33 @@ const COMMON_HEADERS = {
 /** Headers that speak of an object, and so not of a refusal. */
 const OBJECT_HEADERS = ['ETag', 'Last-Modified', 'Accept-Ranges', 'Content-Disposition'];
 
+/** What is known of a request to the store beside what it says. */
+export interface AboutStoreRequest {
+  /** At which an object may be sent; by default as fast as it goes. */
+  readonly pace?: Pace | undefined;
+  /** Its id, which is said where it fails. */
+  readonly requestId?: string | undefined;
+}
+
 /** One request under `/store/`. */
-interface StoreRequest {
+interface StoreRequest extends AboutStoreRequest {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** The target from `/store/` on. */
   readonly pathAndQuery: string;
-  /** At which an object may be sent; undefined for as fast as it goes. */
-  readonly pace: Pace | undefined;
 }
 
 /** Answers one request under `/store/`, whatever comes; never rejects. */
 export async function handleStoreRequest(store: FileStoreAccess, asked: StoreRequest): Promise<void> {
-  const { request, response } = asked;
+  const { request, response, requestId } = asked;
   try {
     await route(store, asked);
   } catch (thrown) {
-    const error = fromFileError(thrown);
-    if (error.code === 'internal') store.logger.error({ err: thrown }, 'the file store failed');
-    else if (error.status >= 500) store.logger.warn({ err: error }, 'a request to the file store failed');
+    const cause = fromFileError(thrown);
+    const error = requestId === undefined ? cause : cause.with({ request_id: requestId });
+    const facts = { request_id: requestId };
+    if (error.code === 'internal') store.logger.error({ err: thrown, ...facts }, 'the file store failed');
+    else if (error.status >= 500) store.logger.warn({ err: cause, ...facts }, 'a request to the file store failed');
     if (error.code === 'transfer_interrupted' || response.headersSent) resetConnection(request.socket);
     else refuse(request, response, error);
   }

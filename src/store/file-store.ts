@@ -2,13 +2,18 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, open, readdir, rm, statfs, unlink } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import type { Pace } from '../http/pace.ts';
 import type { StoredPart, UploadedPart } from '../protocol/answers.ts';
 import type { SignedRequest } from '../protocol/commands.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { fromFileError } from './file-store-errors.ts';
-import { type FileStoreAccess, handleStoreRequest, objectPath, partPath } from './file-store-handler.ts';
+import {
+  type AboutStoreRequest,
+  type FileStoreAccess,
+  handleStoreRequest,
+  objectPath,
+  partPath,
+} from './file-store-handler.ts';
 import { ObjectFiles } from './file-store-objects.ts';
 import { readDeclaredLength, receiveBody } from './file-store-receive.ts';
 import { signPath } from './file-store-signature.ts';
@@ -216,10 +221,14 @@ export class FileStore implements ObjectStore, FileStoreAccess {
   /**
    * Serves `PUT`, `GET` and `HEAD` under `/store/`. Answers whatever comes, errors included, and never rejects.
    * @param pathAndQuery the request's target from `/store/` on: what stands before it is no part of the signature.
-   * @param pace at which objects may be sent to whoever asks; by default there is none.
    */
-  handleRequest(request: IncomingMessage, response: ServerResponse, pathAndQuery: string, pace?: Pace): Promise<void> {
-    const handled = handleStoreRequest(this, { request, response, pathAndQuery, pace }).finally(() =>
+  handleRequest(
+    request: IncomingMessage,
+    response: ServerResponse,
+    pathAndQuery: string,
+    about: AboutStoreRequest = {},
+  ): Promise<void> {
+    const handled = handleStoreRequest(this, { request, response, pathAndQuery, ...about }).finally(() =>
       this.#active.delete(handled),
     );
     this.#active.add(handled);

@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { endWith, rawSocketOf } from '../../http/connection.ts';
-import { renderProblem } from '../../http/problem.ts';
+import { rawSocketOf } from '../../http/connection.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { CHALLENGES } from '../access/credential.ts';
 import type { Grant } from '../access/grant.ts';
+import { endWithProblem } from '../bare-answer.ts';
 import type { Context } from '../context.ts';
 import type { WebSocketLinks } from '../links/websocket.ts';
 import { admitHello } from './links.ts';
@@ -61,18 +61,6 @@ function decodePart(part: string): string {
 
 /** Answers with an error on a socket that the server has let go of. */
 function refuse({ headers }: IncomingMessage, socket: Socket, error: RelayError): void {
-  const { type, text } = renderProblem(error, headers.accept);
   const challenges = error.code === 'unauthorized' ? CHALLENGES.map((each) => `WWW-Authenticate: ${each}`) : [];
-  const { retry_after: retryAfter } = error.details;
-  const head = [
-    `HTTP/1.1 ${error.status} ${error.code}`,
-    'Connection: close',
-    'Upgrade: websocket',
-    `Content-Type: ${type}`,
-    'Vary: Accept',
-    `Content-Length: ${Buffer.byteLength(text)}`,
-    ...challenges,
-    ...(retryAfter === undefined ? [] : [`Retry-After: ${retryAfter}`]),
-  ];
-  endWith(socket, `${head.join('\r\n')}\r\n\r\n${text}`);
+  endWithProblem(socket, error, { accept: headers.accept, fields: ['Upgrade: websocket', ...challenges] });
 }

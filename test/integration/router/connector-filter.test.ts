@@ -45,7 +45,10 @@ test('connectors are listed by label and state, page by page, and what is neithe
   for (const limit of ['1001', '99999', '9999999', '0002', '999999999999999'])
     expect(await ask(`state=offline&limit=${limit}`)).toMatchObject({ status: 200, macs: ['04'] });
   for (const limit of ['0', '000', '-1', '1.5', '1e3', ' 1', '', 'x', '1000000000000000'])
-    expect(await ask(`limit=${encodeURIComponent(limit)}`)).toMatchObject({ status: 400, detail: expect.stringContaining('limit') });
+    expect(await ask(`limit=${encodeURIComponent(limit)}`)).toMatchObject({
+      status: 400,
+      detail: expect.stringContaining('limit'),
+    });
 
   expect(await ask('label=site')).toMatchObject({ status: 400, detail: 'label must be KEY=VALUE' });
   expect(await ask('label=%3Doslo')).toMatchObject({ status: 400 });
