@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { parseDatasetName, parseDirectoryName } from './dataset-name.ts';
+import { parseDatasetName } from './dataset-name.ts';
 import { RelayError } from './errors.ts';
 import { MAC_PATTERN, parseMac } from './mac.ts';
 import { REQUEST_ID_SHAPE } from './request-id.ts';
@@ -25,12 +25,6 @@ export const datasetName = parsed(parseDatasetName).meta({
   description: "A path relative to the node's data directory, with a slash between its parts.",
   minLength: 1,
   examples: ['2026/run 1.csv'],
-});
-/** The beginning of names up to a slash, and with it. */
-export const directoryName = parsed(parseDirectoryName).meta({
-  description: 'The beginning of names up to a slash, and with it.',
-  minLength: 2,
-  examples: ['2026/'],
 });
 export const requestId = z.string().regex(REQUEST_ID_SHAPE, 'is not a request id');
 

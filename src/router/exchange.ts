@@ -4,6 +4,7 @@ import { RelayError } from '../protocol/errors.ts';
 import type { Mac } from '../protocol/mac.ts';
 import type { Traceparent } from '../protocol/trace-context.ts';
 import type { Grant } from './access/grant.ts';
+import { fitFailure } from './failures.ts';
 import type { Link } from './links/link.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -221,9 +222,7 @@ export class Exchange {
   failByConnector(error: RelayError): void {
     if (this.ended) return;
     this.failedByConnector = true;
-    // Whoever was to go on with a dataset found another one: that condition was the router's, not the app's.
-    const isOurs = error.code === 'precondition_failed' && this.answer.transfer?.isBegun === true;
-    this.fail(isOurs ? new RelayError('dataset_changed', error.message, { cause: error }) : error);
+    this.fail(fitFailure(this, error));
   }
 
   #end(state: 'succeeded' | 'failed'): void {

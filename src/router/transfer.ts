@@ -47,6 +47,8 @@ export interface Part {
 export class Transfer {
   readonly #sink: Sink;
   readonly #part: Part;
+  /** Whether a part was asked for, be it one that goes from the beginning to the end. */
+  readonly isOfPart: boolean;
   #exchange: Exchange | undefined;
   #meta: TransferMeta | undefined;
   #nextOffset: number;
@@ -61,10 +63,11 @@ export class Transfer {
   /** Parts may come at once and in any order, where the connector said that it sends so. */
   #window: Window | undefined;
 
-  constructor(sink: Sink, part: Part = { offset: 0 }) {
+  constructor(sink: Sink, part?: Part) {
     this.#sink = sink;
-    this.#part = part;
-    this.#nextOffset = part.offset;
+    this.isOfPart = part !== undefined;
+    this.#part = part ?? { offset: 0 };
+    this.#nextOffset = this.#part.offset;
   }
 
   /** Binds the transfer to its exchange, which ends when the transfer does. */

@@ -1,5 +1,8 @@
-import { ASKING } from './errors.ts';
+import type { ErrorCode } from '../../protocol/errors.ts';
+import { asking } from './errors.ts';
 import type { Answer, Operations } from './operation.ts';
+
+const LISTING: readonly ErrorCode[] = ['connector_not_found', ...asking('list')];
 
 const DIRECTORY: Answer = {
   description:
@@ -33,20 +36,20 @@ export const connectorOperations: Operations = {
         headers: ['Location', 'Cache-Control'],
       },
     },
-    errors: ['connector_not_found', ...ASKING],
+    errors: LISTING,
   },
   'GET /connectors/{mac}/datasets/': {
     id: 'showDatasets',
     summary: 'The uppermost directory of a connector as a page',
     query: ['limit', 'cursor', 'glob'],
     answers: { 200: DIRECTORY },
-    errors: ['connector_not_found', ...ASKING],
+    errors: LISTING,
   },
   'GET /connectors/{mac}/datasets/{path...}/': {
     id: 'showDirectory',
     summary: 'A directory as a page; `path` is its name',
     query: ['limit', 'cursor', 'glob'],
     answers: { 200: DIRECTORY },
-    errors: ['connector_not_found', ...ASKING],
+    errors: LISTING,
   },
 };

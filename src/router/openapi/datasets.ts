@@ -1,4 +1,4 @@
-import { ASKING } from './errors.ts';
+import { asking } from './errors.ts';
 import { type Answer, BYTES, type Operations } from './operation.ts';
 import type { RequestHeader, ResponseHeader } from './parameters.ts';
 
@@ -54,7 +54,12 @@ export const datasetOperations: Operations = {
       304: NOT_MODIFIED,
       307: { description: '`via=offload`: to the store.', headers: ['Location', 'Cache-Control'] },
     },
-    errors: [...ASKING, 'url_expired', 'offload_unavailable', 'http_version_not_supported'],
+    errors: [
+      ...asking('stat', 'get_dataset', 'get_dataset_stream', 'get_dataset_offload'),
+      'url_expired',
+      'offload_unavailable',
+      'http_version_not_supported',
+    ],
   },
   'HEAD /connectors/{mac}/datasets/{path...}': {
     id: 'headDataset',
@@ -62,6 +67,6 @@ export const datasetOperations: Operations = {
     query: ['via', 'download', 'on_change', 'expires', 'signature'],
     headers: CONDITIONS,
     answers: { 200: { description: 'Its headers.', headers: FACTS }, 304: NOT_MODIFIED },
-    errors: [...ASKING, 'url_expired'],
+    errors: [...asking('stat'), 'url_expired'],
   },
 };

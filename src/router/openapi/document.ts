@@ -25,7 +25,8 @@ const GROUPS: readonly { name: string; description: string; operations: Operatio
 const INTRODUCTION =
   'Brings datasets out of on-premise machines through a central router. HEAD works wherever GET does. Unknown query ' +
   'parameters and fields are ignored, and fields may be added. Errors are problem documents (RFC 9457) with a `code` ' +
-  'of a closed set, or a line of text to who prefers that to JSON.';
+  'of a closed set, or a line of text to who prefers that to JSON. What is no request of HTTP is 400, 408, 417 or 431 ' +
+  'everywhere. URLs of the store are not described: they are used as they are given.';
 
 type Described = Readonly<Record<string, unknown>>;
 
@@ -106,7 +107,7 @@ function describeOperation(route: Route, asksForTokens: boolean): Described {
       ...Object.fromEntries(
         Object.entries(answers).map(([status, answer]) => [status, describeAnswer(answer, isIdentified)]),
       ),
-      ...describeErrors(codes, method === 'HEAD'),
+      ...describeErrors(codes, { isHead: method === 'HEAD', isIdentified }),
     },
   };
 }
@@ -131,14 +132,21 @@ const describeContent = (content: Content): Described =>
 const referHeaders = (names: Iterable<string>): Described =>
   Object.fromEntries([...names].map((name) => [name, { $ref: `#/components/headers/${name}` }]));
 
-/** The errors by status, each with the codes that it may have. */
-function describeErrors(codes: Iterable<ErrorCode>, isHead: boolean): Described {
-  const byStatus = Map.groupBy(codes, (code) => ERRORS[code].status ?? ERRORS.internal.status);
-  return Object.fromEntries([...byStatus].map(([status, these]) => [status, describeError(these, isHead)]));
+/** Of which kind of endpoint errors are. */
+interface ErrorsOf {
+  readonly isHead: boolean;
+  readonly isIdentified: boolean;
 }
 
-function describeError(codes: readonly ErrorCode[], isHead: boolean): Described {
+/** The errors by status, each with the codes that it may have. */
+function describeErrors(codes: Iterable<ErrorCode>, of: ErrorsOf): Described {
+  const byStatus = Map.groupBy(codes, (code) => ERRORS[code].status ?? ERRORS.internal.status);
+  return Object.fromEntries([...byStatus].map(([status, these]) => [status, describeError(these, of)]));
+}
+
+function describeError(codes: readonly ErrorCode[], { isHead, isIdentified }: ErrorsOf): Described {
   const headers = [
+    ...(isIdentified ? ['Relay-Request-Id'] : []),
     'Retry-After',
     ...(codes.includes('unauthorized') ? ['WWW-Authenticate'] : []),
     ...(codes.includes('range_not_satisfiable') ? ['Content-Range'] : []),

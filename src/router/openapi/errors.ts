@@ -1,4 +1,6 @@
-import { CONNECTOR_CODES, type ErrorCode } from '../../protocol/errors.ts';
+import type { CommandName } from '../../protocol/commands.ts';
+import type { ErrorCode } from '../../protocol/errors.ts';
+import { FAILURES_OF } from '../failures.ts';
 
 /** What any endpoint may answer: a malformed request, one from the wrong place, the router's limits, a defect. */
 export const ANY_ENDPOINT: readonly ErrorCode[] = [
@@ -9,8 +11,40 @@ export const ANY_ENDPOINT: readonly ErrorCode[] = [
   'overloaded',
 ];
 
-/** What a question to a connector may fail with, in any pattern. */
-export const ASKING: readonly ErrorCode[] = [...CONNECTOR_CODES, 'connector_offline'];
+/** What reading a body may end with. */
+export const WITH_BODY: readonly ErrorCode[] = ['request_timeout'];
 
-/** What a POST of a connector may be refused for, beside what ended the request that it answers. */
-export const ANSWERING: readonly ErrorCode[] = [...CONNECTOR_CODES, 'request_gone', 'offset_mismatch'];
+/** What a question to a connector may fail with, by the commands that it takes. */
+export const asking = (...commands: CommandName[]): readonly ErrorCode[] => [
+  ...commands.flatMap((command) => FAILURES_OF[command]),
+  'connector_offline',
+];
+
+/** The same where no part can be asked for. */
+export const askingWhole = (...commands: CommandName[]): readonly ErrorCode[] =>
+  asking(...commands).filter((code) => code !== 'range_not_satisfiable');
+
+/** What any POST of a connector may be refused for. */
+export const ANSWERING: readonly ErrorCode[] = [...WITH_BODY, 'request_gone', 'cancelled'];
+
+/** What the beginning or the end of a dataset's bytes may end with: what contradicts itself, and what its app cannot take. */
+export const ANSWERING_WITH_DATASET: readonly ErrorCode[] = [
+  ...ANSWERING,
+  'connector_failed',
+  'dataset_changed',
+  'dataset_too_large',
+  'http_version_not_supported',
+  'precondition_failed',
+  'range_not_satisfiable',
+];
+
+/** What its bytes may end with, which come while others may end the request: another POST with a failure, too. */
+export const ANSWERING_WITH_BYTES: readonly ErrorCode[] = [
+  ...ANSWERING_WITH_DATASET,
+  ...FAILURES_OF.get_dataset,
+  ...FAILURES_OF.get_dataset_stream,
+  'offset_mismatch',
+];
+
+/** What the store may fail with. */
+export const STORING: readonly ErrorCode[] = ['store_full', 'store_unavailable'];

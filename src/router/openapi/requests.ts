@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
-import { ASKING } from './errors.ts';
+import { asking, askingWhole, WITH_BODY } from './errors.ts';
 import { type Answer, BYTES, type Operations } from './operation.ts';
 
 const body = { content: { 'application/json': 'DatasetRequest' } } as const;
@@ -21,7 +21,7 @@ const LATER: Answer = {
   headers: ['Location', 'Preference-Applied', 'Retry-After'],
 };
 
-const OFFLOADING: readonly ErrorCode[] = [...ASKING, 'offload_unavailable'];
+const OFFLOADING: readonly ErrorCode[] = [...asking('stat', 'get_dataset_offload'), 'offload_unavailable'];
 
 const NO_RECORD: readonly ErrorCode[] = ['request_gone'];
 
@@ -34,6 +34,7 @@ export const requestOperations: Operations = {
     summary: 'A URL of one dataset for who has no token',
     body: { content: { 'application/json': 'SignRequest' } },
     answers: { 200: { description: 'The URL.', content: { 'application/json': 'SignedUrl' } } },
+    errors: WITH_BODY,
   },
   'POST /datasets/request-sync': {
     id: 'requestSync',
@@ -47,7 +48,7 @@ export const requestOperations: Operations = {
         headers: FACTS,
       },
     },
-    errors: ASKING,
+    errors: askingWhole('get_dataset'),
   },
   'POST /datasets/request-stream': {
     id: 'requestStream',
@@ -61,7 +62,7 @@ export const requestOperations: Operations = {
         headers: [...FACTS, 'Content-Disposition', 'Preference-Applied'],
       },
     },
-    errors: [...ASKING, 'http_version_not_supported'],
+    errors: [...askingWhole('get_dataset_stream'), 'http_version_not_supported'],
   },
   'POST /datasets/request-offload': {
     id: 'requestOffload',
@@ -84,14 +85,15 @@ export const requestOperations: Operations = {
       200: { description: 'The digest.', content: { 'application/json': 'DigestAnswer' } },
       202: LATER,
     },
-    errors: ASKING,
+    errors: asking('digest'),
   },
   'GET /requests/{id}': {
     id: 'getRequest',
     summary: 'Where a request stands',
     query: ['wait'],
     answers: { 200: status },
-    errors: NO_RECORD,
+    // A URL of the store is signed for every look.
+    errors: [...NO_RECORD, 'store_unavailable'],
   },
   'DELETE /requests/{id}': {
     id: 'cancelRequest',

@@ -245,6 +245,52 @@ describe('the description', () => {
     expect(Problem?.properties.code.enum).not.toContain('interrupted');
   });
 
+  test('says of each endpoint only the errors that make sense there', () => {
+    const always = [400, 403, 429, 500, 503];
+    const told = api.operations.map((name) => [
+      name,
+      Object.keys(api.operation(name).responses)
+        .map(Number)
+        .filter((status) => status >= 400 && !always.includes(status)),
+    ]);
+    for (const name of api.operations)
+      expect([name, Object.keys(api.operation(name).responses)]).toEqual([
+        name,
+        expect.arrayContaining(always.map(String)),
+      ]);
+    const bytes = [401, 404, 409, 410, 412, 413, 416, 501, 502, 504, 505];
+    const listing = [401, 404, 501, 502, 504];
+    expect(Object.fromEntries(told)).toEqual({
+      'POST /datasets/request-sync': [401, 404, 409, 410, 412, 413, 501, 502, 504],
+      'POST /datasets/request-stream': [401, 404, 409, 410, 412, 501, 502, 504, 505],
+      'POST /datasets/request-offload': [401, 404, 409, 410, 412, 413, 501, 502, 504, 507],
+      'POST /datasets/request-digest': [401, 404, 409, 410, 412, 501, 502, 504],
+      'GET /requests/{id}': [401, 410],
+      'DELETE /requests/{id}': [401, 410],
+      'POST /datasets/sign': [401, 504],
+      'POST /datasets/result': [...bytes, 507],
+      'POST /datasets/stream/init': [401, 409, 410, 412, 413, 416, 502, 504, 505],
+      'POST /datasets/stream/chunk': bytes,
+      'POST /datasets/stream/complete': [401, 409, 410, 412, 413, 416, 502, 504, 505],
+      'POST /datasets/offload/parts': [401, 410, 504, 507],
+      'POST /datasets/offload/progress': [401, 410, 504],
+      'GET /connectors/{mac}/socket': [401, 426],
+      'GET /connectors/{mac}/events': [401, 426],
+      'POST /connectors/{mac}/heartbeat': [401, 410, 504],
+      'GET /connectors': [401],
+      'GET /connectors/{mac}': [401, 404],
+      'GET /connectors/{mac}/datasets': listing,
+      'GET /connectors/{mac}/datasets/': listing,
+      'GET /connectors/{mac}/datasets/{path}/': listing,
+      [DATASET]: [401, 404, 409, 410, 412, 413, 416, 501, 502, 504, 505, 507],
+      [HEAD]: [401, 404, 409, 412, 501, 502, 504],
+      'GET /healthz': [],
+      'GET /readyz': [],
+      'GET /metrics': [401],
+      'GET /openapi.json': [401],
+    });
+  });
+
   test('says where the router is', async () => {
     expect((await send('GET /openapi.json')).json()).toMatchObject({ openapi: '3.1.1', servers: [{ url }] });
   });

@@ -130,6 +130,37 @@ describe('refusals', () => {
     }
   });
 
+  test.each([
+    ['GET', `/connectors/${MAC}/datasets`, 'range_not_satisfiable'],
+    ['GET', `/connectors/${MAC}/datasets`, 'store_full'],
+    ['HEAD', `/connectors/${MAC}/datasets/a.csv`, 'cancelled'],
+    ['HEAD', `/connectors/${MAC}/datasets/a.csv`, 'dataset_too_large'],
+    ['GET', `/connectors/${MAC}/datasets/a.csv?via=stream`, 'range_not_satisfiable'],
+    ['GET', `/connectors/${MAC}/datasets/a.csv?via=sync`, 'store_unavailable'],
+  ])('502 to %s %s for a failure that makes no sense there: %s', async (method, path, code) => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: 'list, stat' });
+    const app = call(router.url, method, path);
+    const { request_id } = await node.next();
+    await node.post('/datasets/result', { request_id, error: { code, message: 'because' } });
+    const { status, headers, bytes } = await app;
+    const problem = headers['relay-problem'] ?? bytes.toString();
+    expect([status, JSON.parse(String(problem))]).toEqual([
+      502,
+      expect.objectContaining({ code: 'connector_failed', detail: `the connector reported "${code}": because` }),
+    ]);
+  });
+
+  test('416 for one that makes sense, since a part was asked for', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url, { capabilities: 'range' });
+    // An empty dataset has no first byte.
+    const app = call(router.url, 'GET', `/connectors/${MAC}/datasets/a.csv?via=stream`, { Range: 'bytes=0-' });
+    const { request_id } = await node.next();
+    await node.post('/datasets/result', { request_id, error: { code: 'range_not_satisfiable', message: '', size: 0 } });
+    expect([(await app).status, (await app).headers['content-range']]).toEqual([416, 'bytes */0']);
+  });
+
   test('410 for an answer to a request that never was', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url);
