@@ -81,7 +81,7 @@ export const ERRORS = {
 export type ErrorCode = keyof typeof ERRORS;
 
 /** What a connector may give as the reason of a failure; any other code of its becomes `connector_failed`. */
-export const CONNECTOR_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+const CONNECTOR_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'cancelled',
   'connector_failed',
   'data_dir_unavailable',
