@@ -13,6 +13,7 @@ const FACTS = [
   'Content-Encoding',
   'Relay-On-Change',
   'Relay-Current-Size',
+  'Relay-Offload',
 ] as const;
 
 const LATER: Answer = {
