@@ -67,6 +67,7 @@ function toConnectorOptions(
     allowHttp: config.allowHttp,
     transport: config.transport,
     hidden: config.hidden,
+    minAgeMs: config.minAgeMs,
     maxConcurrentRequests: config.maxConcurrent,
     maxQueuedRequests: config.maxQueued,
     maxParallel: config.maxParallel,

@@ -3,10 +3,11 @@ import { choosePattern, type Pattern, type PatternChoice, type PatternFacts } fr
 import type { RelayClient } from './client.ts';
 import type { Content, Known } from './content.ts';
 import { downloadOffloaded } from './store-content.ts';
+import type { AgeOptions } from './min-age.ts';
 import type { Fetch } from './transport.ts';
 
 /** How to open a dataset by a pattern. */
-export interface ByPatternOptions {
+export interface ByPatternOptions extends AgeOptions {
   readonly signal?: AbortSignal | undefined;
   /** What is there already. Where it can be gone on with, the content is the rest. */
   readonly known?: Known | undefined;
@@ -30,9 +31,9 @@ export async function openByPattern(
   { mac, dataset }: { readonly mac: string; readonly dataset: string },
   options: ByPatternOptions = {},
 ): Promise<OpenedContent> {
-  const { signal, known, fresh, fetch, stallTimeoutMs, onInterruption } = options;
-  if (pattern === 'stream') return client.requestStream(mac, dataset, { signal, known, onInterruption });
-  const answer = await client.requestOffload(mac, dataset, { signal, fresh });
+  const { signal, known, fresh, fetch, stallTimeoutMs, minAgeMs, onInterruption } = options;
+  if (pattern === 'stream') return client.requestStream(mac, dataset, { signal, known, minAgeMs, onInterruption });
+  const answer = await client.requestOffload(mac, dataset, { signal, fresh, minAgeMs });
   const renew = async (inner: AbortSignal | undefined): Promise<string> => {
     const again = await client.requestOffload(mac, dataset, { signal: inner ?? signal, wantDigest: false });
     if (again.etag !== answer.etag || again.size !== answer.size) {

@@ -35,14 +35,16 @@ export async function downloadFile(
   course: Course,
   options: DownloadOptions,
 ): Promise<Receipt> {
-  const { signal, requireDigest, resume = true, retries = 3, waitMs = 0, fetch, stallTimeoutMs } = options;
+  const { signal, requireDigest, resume = true, retries = 3, waitMs = 0 } = options;
+  const { fetch, stallTimeoutMs, minAgeMs } = options;
   const subject = { mac, dataset };
   let isSpoilt = false;
+  let isTooRecent = false;
   const save = async (pattern: Pattern): Promise<Receipt> => {
     course.attempts += 1;
     course.pattern = pattern;
     const open = async (known: Known | undefined): Promise<OpenedContent> => {
-      const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs };
+      const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs, minAgeMs };
       const content = await openByPattern(client, pattern, { mac, dataset: dataset.name }, how);
       course.etag = content.etag;
       course.requestId = content.requestId;
@@ -61,6 +63,7 @@ export async function downloadFile(
     } catch (error) {
       if (error instanceof RelayError) {
         isSpoilt ||= error.code === 'content_mismatch';
+        isTooRecent ||= error.code === 'dataset_too_recent';
         course.requestId = error.details.request_id ?? course.requestId;
       }
       throw error;
@@ -73,6 +76,8 @@ export async function downloadFile(
         retries,
         waitMs,
         signal: signal ?? NEVER,
+        // It is left to another run, as the listing leaves it out.
+        mayRetry: () => !isTooRecent,
         onRetry: (error, delayMs) => options.onRetry?.(mac, dataset.name, error, delayMs),
       }),
     { signal, onChoice: (choice) => options.onChoice?.(subject, choice) },

@@ -47,7 +47,8 @@ async function requestOne(session: Session, mac: string, dataset: string): Promi
   const mayRetry = (): boolean => output.mayTryAgain;
   const onInterruption = (error: RelayError, offset: number): void =>
     note(`${error.message}; going on after ${formatBytes(offset)}`);
-  const how = { signal, fetch, stallTimeoutMs: config.stallTimeoutMs, onInterruption };
+  const { stallTimeoutMs, minAgeMs } = config;
+  const how = { signal, fetch, stallTimeoutMs, minAgeMs, onInterruption };
   let isSpoilt = false;
   await tryPatterns(
     {},

@@ -23,6 +23,7 @@ import { sendError, sendJson } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { type Completion, type Sink, Transfer, type TransferMeta } from '../transfer.ts';
 import { acceptEncoding } from './accept-encoding.ts';
+import { holdToAge } from './min-age.ts';
 import { holdToPrefix } from './on-change.ts';
 import { fitPart, selectPart } from './part.ts';
 import { isHttp10, ResponseBody } from './response-body.ts';
@@ -67,6 +68,7 @@ export function buffer(
       dataset_name: record.dataset,
       max_size: bufferMaxBytes,
       ...holdToPrefix(hello, record.onChange),
+      ...holdToAge(hello, record.minAgeS),
       ...selectPart(part, transfer.resumption, ifMatch),
       ...acceptEncoding(hello),
       ...(wantDigest && part === undefined && hello.capabilities.has('digest') && { want_digest: true }),

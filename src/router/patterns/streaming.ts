@@ -14,6 +14,7 @@ import {
 } from '../dataset-answer.ts';
 import { sendError } from '../reply.ts';
 import { acceptEncoding } from './accept-encoding.ts';
+import { holdToAge } from './min-age.ts';
 import { holdToPrefix } from './on-change.ts';
 import { fitPart, selectPart } from './part.ts';
 import { isHttp10, ResponseBody } from './response-body.ts';
@@ -57,6 +58,7 @@ export function stream(
         request_id: record.id,
         dataset_name: record.dataset,
         ...holdToPrefix(hello, record.onChange),
+        ...holdToAge(hello, record.minAgeS),
         ...selectPart(part, transfer.resumption, ifMatch),
         ...(sink.expectDigest && { want_digest: true }),
         ...acceptEncoding(hello),
