@@ -3,16 +3,18 @@ import { choosePattern, type Pattern, type PatternChoice, type PatternFacts } fr
 import type { RelayClient } from './client.ts';
 import type { Content, Known } from './content.ts';
 import { downloadOffloaded } from './store-content.ts';
-import type { AgeOptions } from './min-age.ts';
+import type { VersionOptions } from './subject.ts';
 import type { Fetch } from './transport.ts';
 
 /** How to open a dataset by a pattern. */
-export interface ByPatternOptions extends AgeOptions {
+export interface ByPatternOptions extends VersionOptions {
   readonly signal?: AbortSignal | undefined;
   /** What is there already. Where it can be gone on with, the content is the rest. */
   readonly known?: Known | undefined;
   /** Have what the store holds uploaded anew. Default false. */
   readonly fresh?: boolean | undefined;
+  /** Over how many connections a stream may come, as `requestStream` has it. */
+  readonly parallel?: number | undefined;
   /** What the store is reached by. Default: the platform's own. */
   readonly fetch?: Fetch | undefined;
   /** How long a store may say nothing, in milliseconds. */
@@ -31,11 +33,16 @@ export async function openByPattern(
   { mac, dataset }: { readonly mac: string; readonly dataset: string },
   options: ByPatternOptions = {},
 ): Promise<OpenedContent> {
-  const { signal, known, fresh, fetch, stallTimeoutMs, minAgeMs, onInterruption } = options;
-  if (pattern === 'stream') return client.requestStream(mac, dataset, { signal, known, minAgeMs, onInterruption });
-  const answer = await client.requestOffload(mac, dataset, { signal, fresh, minAgeMs });
+  const { signal, known, fresh, fetch, stallTimeoutMs, onChange, minAgeMs, onInterruption, parallel } = options;
+  const version = { onChange, minAgeMs };
+  if (pattern === 'stream')
+    return client.requestStream(mac, dataset, { signal, known, onInterruption, parallel, ...version });
+  // Of one that grows, the same beginning again, which is there already.
+  const hold = (etag: string | undefined) => (onChange === 'prefix' ? { ifMatch: etag } : {});
+  const answer = await client.requestOffload(mac, dataset, { signal, fresh, ...version, ...hold(known?.etag) });
   const renew = async (inner: AbortSignal | undefined): Promise<string> => {
-    const again = await client.requestOffload(mac, dataset, { signal: inner ?? signal, wantDigest: false });
+    const wish = { signal: inner ?? signal, wantDigest: false, onChange, ...hold(answer.etag) };
+    const again = await client.requestOffload(mac, dataset, wish);
     if (again.etag !== answer.etag || again.size !== answer.size) {
       throw new RelayError('dataset_changed', 'the dataset changed between two URLs for it');
     }

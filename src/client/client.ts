@@ -206,20 +206,11 @@ export class RelayClient {
    * What breaks off goes on as in `requestStream`, within the part. It ends with an error unless it is all that was asked
    * for, and, of a whole dataset, agrees with its digest.
    * @throws {RelayError} range_not_satisfiable where the dataset ends before `offset`; not_supported where its node can send no
-   * parts, or `minAgeMs` cannot be had; precondition_failed where it is not the version that `etag` names.
+   * parts, or `onChange` or `minAgeMs` cannot be had; precondition_failed where it is not the version that `etag` names.
    */
   async open(mac: string, dataset: string, options: OpenOptions = {}): Promise<OpenedDataset> {
-    const {
-      offset = 0,
-      length,
-      etag,
-      signal,
-      verify = true,
-      requireDigest = false,
-      onInterruption,
-      minAgeMs,
-    } = options;
-    const context = this.#context(mac, dataset, { signal, onInterruption });
+    const { offset = 0, length, etag, signal, verify = true, requireDigest = false, onChange, minAgeMs } = options;
+    const context = this.#context(mac, dataset, options);
     if (offset !== 0 || length !== undefined) {
       return checked(await openPart(context, { offset, length, etag, minAgeMs }), { verify, requireDigest });
     }
@@ -228,7 +219,7 @@ export class RelayClient {
       'datasets/request-stream',
       mac,
       dataset,
-      { signal, wantDigest, minAgeMs },
+      { signal, wantDigest, onChange, minAgeMs },
       {
         ...(wantDigest && { Prefer: PREFER_LENGTH }),
         ...(etag !== undefined && { 'If-Match': etag }),

@@ -157,13 +157,13 @@ export class Download implements AsyncDisposable {
     dataset: DatasetInfo,
     file: string,
   ): Promise<Pick<DownloadResult, 'digest' | 'verified'> | undefined> {
-    const { checksum = false, signal, minAgeMs } = this.#options;
+    const { checksum = false, signal, onChange, minAgeMs } = this.#options;
     const found = await findCopy(file);
     if (found === undefined) return undefined;
     if (!checksum) return looksCurrent(found, dataset) ? {} : undefined;
     if (found.size !== dataset.size) return undefined;
     const [there, here] = await Promise.all([
-      this.#client.requestDigest(mac, dataset.name, { signal, minAgeMs }),
+      this.#client.requestDigest(mac, dataset.name, { signal, onChange, minAgeMs }),
       digestCopy(file, found.size, signal),
     ]).catch((error: unknown) => {
       // Of a node that can give none, all is fetched.

@@ -36,7 +36,7 @@ export async function downloadFile(
   options: DownloadOptions,
 ): Promise<Receipt> {
   const { signal, requireDigest, resume = true, retries = 3, waitMs = 0 } = options;
-  const { fetch, stallTimeoutMs, minAgeMs } = options;
+  const { fetch, stallTimeoutMs, onChange, minAgeMs, maxParallel: parallel } = options;
   const subject = { mac, dataset };
   let isSpoilt = false;
   let isTooRecent = false;
@@ -44,7 +44,7 @@ export async function downloadFile(
     course.attempts += 1;
     course.pattern = pattern;
     const open = async (known: Known | undefined): Promise<OpenedContent> => {
-      const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs, minAgeMs };
+      const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs, onChange, minAgeMs, parallel };
       const content = await openByPattern(client, pattern, { mac, dataset: dataset.name }, how);
       course.etag = content.etag;
       course.requestId = content.requestId;

@@ -1,7 +1,7 @@
 import type { DatasetInfo } from '../protocol/answers.ts';
 import type { RelayError } from '../protocol/errors.ts';
 import type { Pattern, PatternChoice } from './choose-pattern.ts';
-import type { AgeOptions } from './min-age.ts';
+import type { VersionOptions } from './subject.ts';
 import type { Fetch } from './transport.ts';
 
 /** What became of one dataset, or of the listing of a connector that could not be had. */
@@ -70,12 +70,14 @@ export interface DownloadEvents {
 }
 
 /** How many datasets are downloaded. */
-export interface DownloadOptions extends DownloadEvents, AgeOptions {
+export interface DownloadOptions extends DownloadEvents, VersionOptions {
   readonly signal?: AbortSignal | undefined;
   /** Only names that match; `*` stops at `/`, `**` does not. Default all. */
   readonly glob?: string | undefined;
   /** How many transfers at a time. Default 4. */
   readonly parallel?: number | undefined;
+  /** Over how many connections one dataset may come, as `parallel` of `requestStream` has it. Default 16. */
+  readonly maxParallel?: number | undefined;
   /** Compare what is there by SHA-256, for which the node reads it, in place of size and time of change. Default false. */
   readonly checksum?: boolean | undefined;
   /** Fetch nothing, and tell what would be fetched. Default false. */

@@ -26,8 +26,10 @@ export async function requestMany(session: Session, mac: string, glob: string): 
   const options: DownloadOptions = {
     signal,
     glob,
+    onChange: config.onChange,
     minAgeMs: config.minAgeMs,
     parallel: config.parallel,
+    maxParallel: config.maxParallel,
     checksum: config.checksum,
     dryRun: config.dryRun,
     resume: config.resume,
