@@ -3,14 +3,8 @@
  * @module
  */
 export type { CallOptions } from './client/call-options.ts';
-export {
-  type ByPatternOptions,
-  openByPattern,
-  type OpenedContent,
-  tryPatterns,
-  type TryOptions,
-} from './client/by-pattern.ts';
-export { choosePattern, type Pattern, type PatternChoice, type PatternFacts } from './client/choose-pattern.ts';
+export { type ByWaysOptions, openByWays, type OpenedContent, tryWays } from './client/by-ways.ts';
+export { Ways, type WaysFacts } from './client/ways.ts';
 export {
   type ConnectorsOptions,
   type DatasetOptions,
@@ -35,6 +29,8 @@ export type { AgeOptions } from './client/min-age.ts';
 export type { VersionOptions } from './client/subject.ts';
 export type { StoreReaderOptions } from './client/store-reader.ts';
 export type { Fetch } from './client/transport.ts';
+export { choosePattern, type Pattern, type PatternChoice, type PatternFacts } from './protocol/choose-pattern.ts';
+export type { OffloadFacts } from './protocol/offload-facts.ts';
 export type { DatasetInfo } from './protocol/answers.ts';
 export type {
   ConnectorInfo,

@@ -66,6 +66,7 @@ function toConnectorOptions(
     labels: config.label,
     allowHttp: config.allowHttp,
     transport: config.transport,
+    offload: config.offload,
     hidden: config.hidden,
     minAgeMs: config.minAgeMs,
     maxConcurrentRequests: config.maxConcurrent,

@@ -33,6 +33,7 @@ export function routerCommand({ io, version, completing }: CommandContext): Comm
         secrets: secretsSource(given, logger),
         tls: openCertificate(config, logger),
         storeLocation,
+        isStoreChosen: sources['store']?.from !== 'default',
         version,
         logger,
       };
@@ -73,7 +74,7 @@ function maxConnectionsOf(config: Config<'router'>, logger: Logger): number {
 function toRouterOptions(
   config: Config<'router'>,
   maxConnections: number,
-): Omit<RouterOptions, 'secrets' | 'tls' | 'storeLocation' | 'version' | 'logger'> {
+): Omit<RouterOptions, 'secrets' | 'tls' | 'storeLocation' | 'isStoreChosen' | 'version' | 'logger'> {
   return {
     host: config.host,
     port: config.port,

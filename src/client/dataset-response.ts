@@ -3,6 +3,7 @@ import { parseContentRange } from '../http/range.ts';
 import { FAR_MS } from '../http/width.ts';
 import { type ErrorCode, RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
+import { type OffloadFacts, parseOffloadFacts } from '../protocol/offload-facts.ts';
 import { type Content, type Known, type PartsContent, readContentLength, readDigest, readTime } from './content.ts';
 import { fetchCurrentSize, fetchDigest, fetchReason, requestDigestOf } from './dataset-digest.ts';
 import { createPartOpener } from './dataset-part.ts';
@@ -18,6 +19,8 @@ import type { Transport } from './transport.ts';
 export interface DatasetResponse extends Content {
   readonly requestId: string;
   readonly contentType: string;
+  /** What the router tells of the way by the store, of a large dataset that can be had by it. */
+  readonly offload?: OffloadFacts | undefined;
   /** There where the router may be far and the dataset is large enough; see {@link PartsContent}. */
   readonly isLarge?: PartsContent['isLarge'];
   readonly writeParts?: PartsContent['writeParts'];
@@ -124,6 +127,7 @@ export async function readDatasetResponse(
     offset,
     lastModified: readTime(headers.get('Last-Modified')),
     contentType: headers.get('Content-Type') ?? 'application/octet-stream',
+    offload: parseOffloadFacts(headers.get(HEADER.offload)),
     digest,
     ...(isPrefix && { currentSize: () => fetchCurrentSize(transport, last, signal) }),
   };

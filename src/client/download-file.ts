@@ -1,13 +1,14 @@
 import type { DatasetInfo } from '../protocol/answers.ts';
 import { RelayError } from '../protocol/errors.ts';
-import { type OpenedContent, openByPattern, tryPatterns } from './by-pattern.ts';
-import type { Pattern } from './choose-pattern.ts';
+import type { Pattern } from '../protocol/choose-pattern.ts';
+import { type OpenedContent, openByWays, tryWays } from './by-ways.ts';
 import type { RelayClient } from './client.ts';
 import type { Known } from './content.ts';
 import type { DownloadOptions } from './download-types.ts';
 import { readTime } from './content.ts';
 import { withRetries } from './retry.ts';
 import { saveTo } from './save.ts';
+import { Ways } from './ways.ts';
 import type { Receipt } from './verify.ts';
 
 /** From this size on what has arrived is worth being gone on with in another run, in bytes. */
@@ -40,12 +41,15 @@ export async function downloadFile(
   const subject = { mac, dataset };
   let isSpoilt = false;
   let isTooRecent = false;
-  const save = async (pattern: Pattern): Promise<Receipt> => {
-    course.attempts += 1;
-    course.pattern = pattern;
+  const ways = new Ways({ size: dataset.size }, (choice) => {
+    course.pattern = choice.pattern;
+    options.onChoice?.(subject, choice);
+  });
+  const save = async (): Promise<Receipt> => {
+    const askedBefore = ways.asked;
     const open = async (known: Known | undefined): Promise<OpenedContent> => {
       const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs, onChange, minAgeMs, parallel };
-      const content = await openByPattern(client, pattern, { mac, dataset: dataset.name }, how);
+      const content = await openByWays(client, { mac, dataset: dataset.name }, ways, how);
       course.etag = content.etag;
       course.requestId = content.requestId;
       return { ...content, lastModified: timeOf(content, dataset) };
@@ -67,21 +71,18 @@ export async function downloadFile(
         course.requestId = error.details.request_id ?? course.requestId;
       }
       throw error;
+    } finally {
+      course.attempts += Math.max(1, ways.asked - askedBefore);
     }
   };
-  return tryPatterns(
-    { size: dataset.size },
-    (pattern) =>
-      withRetries(() => save(pattern), {
-        retries,
-        waitMs,
-        signal: signal ?? NEVER,
-        // It is left to another run, as the listing leaves it out.
-        mayRetry: () => !isTooRecent,
-        onRetry: (error, delayMs) => options.onRetry?.(mac, dataset.name, error, delayMs),
-      }),
-    { signal, onChoice: (choice) => options.onChoice?.(subject, choice) },
-  );
+  return withRetries(() => tryWays(ways, save, { signal }), {
+    retries,
+    waitMs,
+    signal: signal ?? NEVER,
+    // It is left to another run, as the listing leaves it out.
+    mayRetry: () => !isTooRecent,
+    onRetry: (error, delayMs) => options.onRetry?.(mac, dataset.name, error, delayMs),
+  });
 }
 
 /** A listing tells the time more exactly than HTTP does, if it is of the same version. */

@@ -1,6 +1,6 @@
 import type { DatasetInfo } from '../protocol/answers.ts';
 import type { RelayError } from '../protocol/errors.ts';
-import type { Pattern, PatternChoice } from './choose-pattern.ts';
+import type { Pattern, PatternChoice } from '../protocol/choose-pattern.ts';
 import type { VersionOptions } from './subject.ts';
 import type { Fetch } from './transport.ts';
 

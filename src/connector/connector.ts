@@ -128,6 +128,7 @@ export class Connector extends EventEmitter<ConnectorEvents> {
       storeRate,
       roundTrips: new RoundTrips(() => this.#link, this.#clock),
       maxParallel: settings.maxParallel,
+      offload: settings.offload,
       uploads: new Uploads(),
     };
     const { maxConcurrentRequests: maxConcurrent, maxQueuedRequests: maxQueued } = settings;

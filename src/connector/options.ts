@@ -17,6 +17,8 @@ export interface ConnectorOptions {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /** Default `auto`. */
   readonly transport?: Transport | undefined;
+  /** Whether datasets may be put into a store (pattern C). Default true. */
+  readonly offload?: boolean | undefined;
   /** Also offers names of which a part begins with a dot. Default false. */
   readonly hidden?: boolean | undefined;
   /**
@@ -76,6 +78,7 @@ export type Settings = {
 const DEFAULTS = {
   labels: {},
   transport: 'auto',
+  offload: true,
   hidden: false,
   minAgeMs: 0,
   allowHttp: false,

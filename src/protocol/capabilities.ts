@@ -14,6 +14,7 @@
  * - `progress`: reports how far an upload to the store is, at least every ten seconds.
  * - `receiving`: wants to hear when a binary body of its begins to arrive.
  * - `inline`: may answer over its WebSocket with results of up to the `inline_max` of the command.
+ * - `no-offload`: refuses `get_dataset_offload`, whatever the dataset, so that it need not be asked.
  * - `heartbeat`: POSTs heartbeats for its SSE link.
  * - `zstd`, `gzip`: may send binary bodies with this content coding, where the command has it in `accept_encoding`.
  */
@@ -33,6 +34,7 @@ export const CAPABILITIES = [
   'progress',
   'receiving',
   'inline',
+  'no-offload',
   'heartbeat',
   'zstd',
   'gzip',

@@ -16,6 +16,8 @@ export const HEADER = {
   onChange: 'Relay-On-Change',
   /** Says on an answer that only what had not changed for so many seconds was given; for `min_age`. */
   minAge: 'Relay-Min-Age',
+  /** Whether a large dataset can be had by the store as well, and what speaks for that. */
+  offload: 'Relay-Offload',
   /** Strong entity tag of the dataset, with its quotes. */
   etag: 'Relay-Etag',
   /** Versions of the protocol that the connector speaks, `relay.v1, …`, when it opens its link. */

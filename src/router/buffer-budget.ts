@@ -27,6 +27,11 @@ export class BufferBudget {
     return this.#used;
   }
 
+  /** How much more there is room for. */
+  get left(): number {
+    return this.#total - this.#used;
+  }
+
   /** Takes room for `bytes`. @throws {RelayError} overloaded when there is none. */
   reserve(bytes: number): void {
     if (this.#used + bytes > this.#total) {

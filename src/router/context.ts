@@ -8,6 +8,8 @@ import type { Dispatcher } from './dispatcher.ts';
 import type { RouterState } from './drain.ts';
 import type { Limits } from './limits/limits.ts';
 import type { RouterOptions } from './options.ts';
+import type { Memory } from './memory.ts';
+import type { NodeLines } from './node-lines.ts';
 import type { Offloads } from './patterns/offloading.ts';
 import type { Registry } from './registry.ts';
 import type { RequestLog } from './request-log.ts';
@@ -28,6 +30,9 @@ export interface Context {
   readonly limits: Limits;
   /** How fast the lines to apps are, as far as that was seen. */
   readonly appLines: AppLines;
+  /** How fast the ways from nodes are, as far as that was seen. */
+  readonly nodeLines: NodeLines;
+  readonly memory: Memory;
   readonly budget: BufferBudget;
   /** What parts that came ahead of their turn may take, all transfers together. */
   readonly windowBudget: WindowBudget;

@@ -18,6 +18,8 @@ export interface RouterOptions {
   /** Directory of what survives a restart. */
   readonly stateDir: string;
   readonly storeLocation: StoreLocation;
+  /** The operator named it: apps may be led there when that is quicker. Default false. */
+  readonly isStoreChosen?: boolean;
   readonly storeMaxBytes: number;
   readonly storeMinFreeBytes: number;
   /** How long an object lives after its last URL or read. */
@@ -44,6 +46,8 @@ export interface RouterOptions {
   readonly bufferTotalBytes: number;
   /** What parts that came ahead of their turn may take, all transfers of pattern B together. */
   readonly windowTotalBytes: number;
+  /** How long a small dataset is gathered for an app before what there is of it goes on. Default 50. */
+  readonly gatherMs?: number;
   readonly limits: LimitSettings;
   /** How long a connector may take to begin its answer. */
   readonly firstByteTimeoutMs: number;

@@ -21,6 +21,8 @@ import type { Context } from './context.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Drain, drainingError } from './drain.ts';
 import { Limits } from './limits/limits.ts';
+import { Memory } from './memory.ts';
+import { NodeLines } from './node-lines.ts';
 import { LinkExpiry } from './links/expiry.ts';
 import type { LinkEvents } from './links/link.ts';
 import { SseLinks } from './links/sse.ts';
@@ -104,12 +106,14 @@ export class Router {
         ready: () => store.ready(),
         urlTtlMs: options.urlTtlMs,
         offloadOrigins: options.offloadOrigins,
+        isChosen: options.isStoreChosen ?? false,
         logger,
       },
     );
     store?.watch(offloads);
     const baseUrl = new BaseUrl(options.publicUrl, forwarding);
     const requests = new RequestLog((record) => this.#noteEnd(record));
+    const windowBudget = new WindowBudget(options.windowTotalBytes);
     const state = { ready: true, draining: false };
     this.#drain = new Drain({
       state,
@@ -141,8 +145,10 @@ export class Router {
       requests,
       limits,
       appLines: new AppLines(addressOf),
+      nodeLines: new NodeLines(),
+      memory: new Memory({ window: windowBudget }),
       budget,
-      windowBudget: new WindowBudget(options.windowTotalBytes),
+      windowBudget,
       offloads,
       metrics,
       state,

@@ -53,6 +53,7 @@ export class Transfer {
   /** The connector sent a chunk without an offset: then nobody knows what counted of one that breaks off. */
   #sequential = false;
   #chunks = 0;
+  #waitedMs = 0;
   /** When the last chunk without an offset was taken whole, on the clock of `performance.now()`. */
   #takenAt = 0;
   #current: { cut(error: RelayError): void } | undefined;
@@ -108,6 +109,11 @@ export class Transfer {
   /** Bytes that have arrived. */
   get bytesDone(): number {
     return this.#nextOffset - this.#part.offset;
+  }
+
+  /** How long it has waited for the sink to take more, in ms; several bodies that wait at once count each. */
+  get waitedMs(): number {
+    return this.#waitedMs;
   }
 
   /** Whether anything of an answer has come. */
@@ -361,7 +367,9 @@ export class Transfer {
 
   async #waitForSink(): Promise<void> {
     this.#exchange?.hold();
+    const since = performance.now();
     await this.#sink.drained();
+    this.#waitedMs += performance.now() - since;
     this.#exchange?.release();
   }
 

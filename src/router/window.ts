@@ -27,6 +27,11 @@ export class WindowBudget {
   get isFull(): boolean {
     return this.used >= this.#limit;
   }
+
+  /** Which part of it is taken: 0 for nothing, 1 for all. */
+  get share(): number {
+    return this.#limit === 0 ? 0 : this.used / this.#limit;
+  }
 }
 
 /** The transfer that a window is a part of. */

@@ -49,10 +49,15 @@ export function call(
   path: string,
   headers: http.OutgoingHttpHeaders = {},
 ): Promise<AppAnswer> {
+  return begin(url, method, path, headers).answer;
+}
+
+/** The same, to be followed while it runs. */
+export function begin(url: string, method: string, path: string, headers: http.OutgoingHttpHeaders = {}): AppCall {
   const request = http.request(`${url}${path}`, { method, headers, agent: false });
-  const { answer } = follow(request);
+  const following = follow(request);
   request.end();
-  return answer;
+  return following;
 }
 
 function follow(request: ClientRequest): AppCall {

@@ -1,5 +1,5 @@
 import { isGlob } from '../../files.ts';
-import { type Known, openByPattern, RelayError, tryPatterns } from '../../index.ts';
+import { type Known, openByWays, RelayError, tryWays, Ways } from '../../index.ts';
 import { addOptions } from '../flags.ts';
 import type { CommandContext } from '../io.ts';
 import { type AppCommand, addSelectionArguments, RESUMABLE_OPTIONS } from './arguments.ts';
@@ -60,23 +60,16 @@ async function requestOne(session: Session, mac: string, dataset: string): Promi
   const { stallTimeoutMs, onChange, minAgeMs, maxParallel: parallel } = config;
   const how = { signal, fetch, stallTimeoutMs, onChange, minAgeMs, parallel, onInterruption };
   let isSpoilt = false;
-  await tryPatterns(
-    {},
-    (pattern) =>
-      session.retrying(async () => {
-        const open = (known: Known | undefined) =>
-          openByPattern(client, pattern, { mac, dataset }, { ...how, known, fresh: isSpoilt });
-        await output.deliver(open, client.datasetUrl(mac, dataset)).catch((error: unknown) => {
-          isSpoilt ||= error instanceof RelayError && error.code === 'content_mismatch';
-          throw error;
-        });
-      }, mayRetry),
-    {
-      signal,
-      mayRetry,
-      onChoice: ({ pattern, reason }) => {
-        if (config.verbose) note(`request-${pattern}: ${reason}`);
-      },
-    },
-  );
+  const ways = new Ways({}, ({ pattern, reason }) => {
+    if (config.verbose) note(`request-${pattern}: ${reason}`);
+  });
+  const deliver = async (): Promise<void> => {
+    const open = (known: Known | undefined) =>
+      openByWays(client, { mac, dataset }, ways, { ...how, known, fresh: isSpoilt });
+    await output.deliver(open, client.datasetUrl(mac, dataset)).catch((error: unknown) => {
+      isSpoilt ||= error instanceof RelayError && error.code === 'content_mismatch';
+      throw error;
+    });
+  };
+  await session.retrying(() => tryWays(ways, deliver, { signal, mayRetry }), mayRetry);
 }

@@ -76,6 +76,14 @@ export const CONNECTOR_OPTIONS = {
     summary:
       "Only datasets that have not changed for this long by the node's clock: a younger one may be half-written. The longer of connector and app counts",
   },
+  offload: {
+    roles: ['connector'],
+    kind: 'boolean',
+    group: 'Data',
+    default: 'true',
+    summary:
+      'Let datasets be put into a store, from where apps take them (pattern C); --no-offload keeps them out of it',
+  },
   transport: {
     roles: ['connector'],
     kind: 'enum',

@@ -8,13 +8,14 @@ interface HelloOptions {
   readonly labels: Readonly<Record<string, string>>;
   /** Random, the same for the life of the process. */
   readonly instance: string;
+  readonly offload: boolean;
 }
 
 /** What this connector says of itself when it opens a link, as headers. */
-export function formatHello({ version, name, labels, instance }: HelloOptions): Record<string, string> {
+export function formatHello({ version, name, labels, instance, offload }: HelloOptions): Record<string, string> {
   const pairs = Object.entries(labels).map(([key, value]) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`);
   return {
-    [HEADER.capabilities]: formatCapabilities(CAPABILITIES),
+    [HEADER.capabilities]: formatCapabilities(CAPABILITIES.filter((each) => each !== 'no-offload' || !offload)),
     [HEADER.protocol]: SUBPROTOCOL,
     [HEADER.version]: version,
     [HEADER.instance]: instance,

@@ -28,6 +28,8 @@ export interface Services {
   /** Most chunks of one dataset that are sent side by side; 1 for none. */
   readonly maxParallel: number;
   readonly uploads: Uploads;
+  /** Whether anything may be put into a store. */
+  readonly offload: boolean;
 }
 
 /** What one request has. */

@@ -22,6 +22,7 @@ const FIRST_PAUSE_MS = 500;
 /** Pattern C: the dataset goes to the object store, and the router gets its name there. */
 export const answerOffloading: Handler<'get_dataset_offload'> = async (command, outer) => {
   const { router, dataDir, digests } = outer;
+  if (!outer.offload) throw new RelayError('offload_unavailable', 'this node gives nothing to a store');
   // A router that restarted asks anew for what its predecessor had begun.
   using turn = await outer.uploads.enter(command.upload.download_url, outer.signal);
   await using dataset = await openWanted(dataDir, command);

@@ -47,6 +47,7 @@ const RESPONSE_HEADERS = [
   HEADER.onChange,
   HEADER.minAge,
   HEADER.currentSize,
+  HEADER.offload,
   HEADER.problem,
 ].join(', ');
 

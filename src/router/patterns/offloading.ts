@@ -6,6 +6,8 @@ import { RelayError } from '../../protocol/errors.ts';
 import type { ObjectIndex, ResumableUpload } from '../../store/object-index.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { Context } from '../context.ts';
+import type { DatasetName } from '../../protocol/dataset-name.ts';
+import type { Mac } from '../../protocol/mac.ts';
 import type { Link } from '../links/link.ts';
 import { describeGrowth, explainFailure, factsOf, type Wanted } from '../dataset-answer.ts';
 import { sendJson } from '../reply.ts';
@@ -23,6 +25,8 @@ export interface OffloadsOptions {
   readonly urlTtlMs: number;
   /** Origins on which a node's own URL is handed out. */
   readonly offloadOrigins: readonly string[];
+  /** The operator named the store. */
+  readonly isChosen: boolean;
   readonly logger: Logger;
 }
 
@@ -60,6 +64,16 @@ export class Offloads {
     await Promise.all(this.#discarding);
   }
 
+  /** Whether there is a store that apps may be led to without asking for it. */
+  get isChosen(): boolean {
+    return this.#options?.isChosen === true;
+  }
+
+  /** Whether this version of a dataset was uploaded. What the store lost since is found out when it is asked for. */
+  holds(mac: Mac, dataset: DatasetName, etag: string): boolean {
+    return this.#options?.index.find(mac, dataset, etag) !== undefined;
+  }
+
   /** Whether an upload to this key is under way. */
   isActive(key: string): boolean {
     return this.#uploads.has(key);
@@ -79,6 +93,7 @@ export class Offloads {
       if (this.#options === undefined) {
         throw new RelayError('offload_unavailable', 'this router has no store (--store none); use request-stream');
       }
+      if (context.registry.findLinkOf(record.mac)?.hello.capabilities.has('no-offload') === true) throw refusedByNode();
       await this.#options.ready();
       const stat = await this.#stat(context, record, wishes.ifMatch);
       if (record.ended) return;
@@ -198,6 +213,12 @@ export class Offloads {
     const { store, index, urlTtlMs } = options;
     const source = stat?.etag === undefined ? undefined : { mac: record.mac, dataset: record.dataset, etag: stat.etag };
     const resumed = source === undefined ? undefined : this.#findUnfinished(options, source);
+    const begunAt = performance.now();
+    const noteRate = (result: Offloaded | RelayError, { bytesStored }: Upload): void => {
+      if (result instanceof RelayError || result.key === undefined) return;
+      const bytes = (result.size ?? 0) - bytesStored;
+      context.nodeLines.note(record.mac, 'upload', { bytes, ms: performance.now() - begunAt });
+    };
     const upload = new Upload({
       store,
       mac: record.mac,
@@ -211,6 +232,7 @@ export class Offloads {
       },
       onEnd: (ended, result) => {
         this.#uploads.delete(ended.key);
+        noteRate(result, ended);
         if (identity !== undefined) this.#joinable.delete(identity);
         if (result instanceof RelayError) {
           if (source !== undefined && ended.parts !== undefined && mayGoOn(result)) {
@@ -303,6 +325,9 @@ export class Offloads {
     return { url: signed, expiresAt };
   }
 }
+
+const refusedByNode = (): RelayError =>
+  new RelayError('offload_unavailable', 'this node gives nothing to a store (--no-offload); use request-stream');
 
 /** Whether the parts of an upload that failed so are worth keeping for who asks again: nobody wanted it to end. */
 const mayGoOn = ({ retryable, code }: RelayError): boolean => retryable && code !== 'dataset_changed';

@@ -1,35 +1,24 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Coding } from '../../http/content-coding.ts';
-import { HEADER } from '../../protocol/headers.ts';
-import { RelayError } from '../../protocol/errors.ts';
+import { choosePattern, type Pattern } from '../../protocol/choose-pattern.ts';
+import type { RelayError } from '../../protocol/errors.ts';
+import { createRequestId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
-import {
-  answerHead,
-  codedHeaders,
-  type DatasetFacts,
-  explainFailure,
-  readEnd,
-  readFacts,
-  type Wanted,
-} from '../dataset-answer.ts';
+import { explainFailure } from '../dataset-answer.ts';
+import type { Exchange } from '../exchange.ts';
 import { sendError } from '../reply.ts';
+import type { RequestRecord } from '../request-log.ts';
+import { Transfer, type TransferMeta } from '../transfer.ts';
 import { acceptEncoding } from './accept-encoding.ts';
+import { answerBuffered, type Asked, openBody } from './buffered-answer.ts';
+import { buffer } from './buffering.ts';
+import { EitherSink } from './either-sink.ts';
+import { MemorySink } from './memory-sink.ts';
+import { describeOffload } from './offload-facts.ts';
 import { holdToAge } from './min-age.ts';
 import { holdToPrefix } from './on-change.ts';
-import { fitPart, selectPart } from './part.ts';
-import { isHttp10, ResponseBody } from './response-body.ts';
-import type { RequestRecord } from '../request-log.ts';
-import { type Completion, type Sink, Transfer, type TransferMeta } from '../transfer.ts';
-
-/** What of a dataset is wanted, and how it is answered. */
-export interface StreamOptions extends Wanted {
-  /** Bring the SHA-256 of the whole, where the connector can. */
-  readonly wantDigest?: boolean;
-  /** The app takes the content coded like this. */
-  readonly coding?: Coding | undefined;
-  /** Tell the length and leave out the trailer with the digest. */
-  readonly preferLength?: boolean;
-}
+import { selectPart } from './part.ts';
+import type { ResponseBody } from './response-body.ts';
+import { ResponseSink, type StreamOptions } from './response-sink.ts';
 
 /**
  * Pattern B: the app's response carries the bytes while the connector sends them. The app's socket sets the pace, back
@@ -42,17 +31,25 @@ export function stream(
   response: ServerResponse,
   options: StreamOptions = {},
 ): void {
-  const { wantDigest = false, part, ifMatch } = options;
-  const body = new ResponseBody(response, context.appLines.of(request), context.limits.paceOf(request, record.tokenId));
-  const sink = new ResponseSink(request, response, body, record, options);
+  const { wantDigest = false, part, ifMatch, mayBuffer = false } = options;
+  const asked = { record, request, response };
+  const body = openBody(context, asked);
+  const headers: StreamOptions['headers'] = (facts) => ({
+    ...options.headers?.(facts),
+    ...describeOffload(context, asked, facts, part),
+  });
+  const passing = new ResponseSink(request, response, body, record, { ...options, headers });
+  const sink = mayBuffer ? chooseLater(context, asked, body, passing, options) : passing;
   const transfer = new Transfer(sink, part);
   record.progress = () => ({ bytesDone: transfer.bytesDone, ...sink.known });
-  const exchange = context.dispatcher.submit({
+  let exchange: Exchange | undefined;
+  exchange = context.dispatcher.submit({
     id: record.id,
     mac: record.mac,
     name: 'get_dataset_stream',
     command: ({ hello }) => {
-      if (!transfer.isBegun) sink.expectDigest = wantDigest && part === undefined && hello.capabilities.has('digest');
+      if (!transfer.isBegun)
+        passing.expectDigest = wantDigest && part === undefined && hello.capabilities.has('digest');
       return {
         command: 'get_dataset_stream',
         request_id: record.id,
@@ -60,7 +57,7 @@ export function stream(
         ...holdToPrefix(hello, record.onChange),
         ...holdToAge(hello, record.minAgeS),
         ...selectPart(part, transfer.resumption, ifMatch),
-        ...(sink.expectDigest && { want_digest: true }),
+        ...(passing.expectDigest && { want_digest: true }),
         ...acceptEncoding(hello),
         ...(hello.capabilities.has('parallel') && { window_end: transfer.openWindow(context.windowBudget) }),
       };
@@ -72,137 +69,65 @@ export function stream(
       transfer,
       fail: (thrown) => {
         const error = explainFailure(thrown, options);
+        if (mayBuffer && !transfer.isBegun && exchange?.failedByConnector === true && canBuffer(error)) {
+          // Its node knows pattern A alone.
+          const commandId = createRequestId(context.routerId);
+          buffer(context, record, request, response, { ...options, wantDigest, commandId, asBytes: true });
+          return;
+        }
         if (sink.isAnswered) record.succeed();
         else record.fail(error);
         transfer.abort(error);
+        if (sink instanceof EitherSink) sink.release();
         if (!sink.isAnswered) sendError(request, response, error);
       },
     },
   });
   transfer.attach(exchange);
-  record.onAbort((error) => exchange.fail(error));
-  sink.onBegin = () => record.run();
-  sink.onEnd = () => record.succeed();
+  record.onAbort((error) => exchange?.fail(error));
+  passing.onBegin = () => record.run();
+  passing.onEnd = () => {
+    record.succeed();
+    const ms = performance.now() - (record.beganAt ?? 0);
+    context.nodeLines.note(record.mac, 'stream', { bytes: transfer.bytesDone, ms, waitedMs: transfer.waitedMs });
+  };
 }
 
-/** The app's response, which never looks whole before it is: its last byte, or its last chunk, waits for the end. */
-class ResponseSink implements Sink {
-  readonly #request: IncomingMessage;
-  readonly #response: ServerResponse;
-  readonly #body: ResponseBody;
-  readonly #record: RequestRecord;
-  readonly #options: StreamOptions;
-  #status = 200;
-  #headers: Record<string, string | number> | undefined;
-  /** Bytes still to be written when the length was declared; undefined in a chunked response. */
-  #left: number | undefined;
-  #held: Buffer | undefined;
-  readonly #coding: Coding | undefined;
-  #isCoded = false;
-  #trailer = false;
-  /** The connector was asked for a digest, and will give it at the end. */
-  expectDigest = false;
-  /** The app was answered without the dataset. */
-  isAnswered = false;
-  known: DatasetFacts = {};
-  onBegin: () => void = () => {};
-  onEnd: () => void = () => {};
+/** How long an app may wait for the first byte of what is gathered, in ms. */
+const GATHER_MS = 50;
 
-  constructor(
-    request: IncomingMessage,
-    response: ServerResponse,
-    body: ResponseBody,
-    record: RequestRecord,
-    options: StreamOptions,
-  ) {
-    this.#request = request;
-    this.#response = response;
-    this.#body = body;
-    this.#record = record;
-    this.#options = options;
-    // A coded representation cannot be asked for in parts, nor by those who cannot take a body without its length.
-    this.#coding = options.part === undefined && !isHttp10(request) ? options.coding : undefined;
-  }
-
-  begin(meta: TransferMeta): void {
-    const { totalSize, digest } = meta;
-    const http10 = isHttp10(this.#request);
-    if (http10 && totalSize === undefined) {
-      throw new RelayError(
-        'http_version_not_supported',
-        'the length of this dataset is not known beforehand, so it needs HTTP/1.1',
-      );
-    }
-    const facts = readFacts(meta);
-    const { part, admit, headers: more } = this.#options;
-    if (admit?.(facts) === false) {
-      this.isAnswered = true;
-      throw new RelayError('cancelled', 'the app needs nothing of it');
-    }
-    const range = fitPart(part, totalSize);
-    this.known = facts;
-    const isDigestLate = this.expectDigest && digest === undefined;
-    const leavesOut = isDigestLate && this.#options.preferLength === true && totalSize !== undefined;
-    this.#trailer = isDigestLate && !http10 && !leavesOut;
-    if (!this.#trailer) this.#left = range?.length ?? totalSize;
-    const { status, headers } = answerHead(this.#record, facts, {
-      contentType: meta.contentType,
-      range,
-      headers: more,
+/** Gathers what is small, or passes it on, when its size is known. */
+function chooseLater(
+  context: Context,
+  asked: Asked,
+  body: ResponseBody,
+  passing: ResponseSink,
+  options: StreamOptions,
+): EitherSink {
+  const { budget, nodeLines, options: settings } = context;
+  const { record } = asked;
+  const gathering = new MemorySink(budget, settings.bufferMaxBytes, options);
+  gathering.onBegin = () => record.run();
+  gathering.onEnd = (bytes) => {
+    record.succeed();
+    answerBuffered(asked, body, gathering, bytes, { ...options, asBytes: true });
+  };
+  const { offset = 0, length = Infinity } = options.part ?? {};
+  const gathers = ({ totalSize }: TransferMeta): boolean => {
+    const rate = nodeLines.find(record.mac)?.stream.known(performance.now());
+    const choice = choosePattern({
+      open: ROUTER_PATTERNS,
+      size: totalSize === undefined ? undefined : Math.min(length, totalSize - offset),
+      streamRate: rate && rate * 1000,
+      // Half of it is for those who ask for pattern A by its name.
+      roomBytes: Math.min(settings.bufferMaxBytes, budget.left - settings.bufferTotalBytes / 2),
     });
-    this.#status = status;
-    this.#headers = {
-      ...headers,
-      ...(this.#left !== undefined && { 'Content-Length': this.#left }),
-      ...(this.#trailer && { Trailer: HEADER.reprDigest }),
-      ...(leavesOut && { 'Preference-Applied': 'length' }),
-    };
-    this.onBegin();
-  }
-
-  write(bytes: Buffer): boolean {
-    if (this.#headers !== undefined) this.#decideCoding(bytes);
-    let now = bytes;
-    if (this.#left !== undefined) {
-      this.#left -= bytes.length;
-      if (this.#left === 0) {
-        now = bytes.subarray(0, -1);
-        // A copy, so that one byte does not keep a whole network buffer.
-        this.#held = Buffer.from(bytes.subarray(-1));
-      }
-    }
-    if (now.length === 0) return true;
-    this.#sendHead();
-    return this.#body.write(now);
-  }
-
-  drained(): Promise<void> {
-    return this.#body.drained();
-  }
-
-  end(completion: Completion): void {
-    const { digest } = completion;
-    Object.assign(this.known, readEnd(completion));
-    this.#sendHead();
-    const field = this.#isCoded ? HEADER.unencodedDigest : HEADER.reprDigest;
-    if (this.#trailer && digest !== undefined) this.#response.addTrailers({ [field]: digest });
-    this.#body.end(this.#held);
-    this.onEnd();
-  }
-
-  /** Whether the dataset goes coded, which its first bytes tell. */
-  #decideCoding(beginning: Buffer): void {
-    const coding = this.#coding;
-    if (coding === undefined || !this.#body.isWorthCoding(coding, beginning)) return;
-    this.#body.encode(coding);
-    this.#isCoded = true;
-    this.#left = undefined;
-    this.#headers = codedHeaders(this.#headers ?? {}, coding);
-  }
-
-  #sendHead(): void {
-    if (this.#headers === undefined) return;
-    this.#response.writeHead(this.#status, this.#headers);
-    this.#headers = undefined;
-  }
+    return choice?.pattern === 'sync';
+  };
+  return new EitherSink(passing, gathering, { gathers, gatherMs: settings.gatherMs ?? GATHER_MS });
 }
+
+const ROUTER_PATTERNS: readonly Pattern[] = ['sync', 'stream'];
+
+const canBuffer = ({ code }: RelayError): boolean =>
+  choosePattern({ open: ROUTER_PATTERNS, failed: [{ pattern: 'stream', code }] })?.pattern === 'sync';

@@ -80,6 +80,8 @@ export class Upload implements Answer {
   #partsBegun: Promise<UploadParts> | undefined;
   #reported: number | undefined;
   #received = 0;
+  /** Bytes of it that the store had already when the connector was asked. */
+  bytesStored = 0;
   totalSize: number | undefined;
 
   constructor(options: UploadOptions) {
@@ -212,9 +214,11 @@ export class Upload implements Answer {
     const total = this.totalSize;
     if (stat?.etag === undefined || total === undefined) return [];
     const stored = (await store.listParts(this.key, uploadId)) ?? [];
-    return stored.filter(
+    const whole = stored.filter(
       ({ part_number: n, size }) => size > 0 && size === Math.min(partSize, total - (n - 1) * partSize),
     );
+    this.bytesStored = whole.reduce((sum, { size }) => sum + size, 0);
+    return whole;
   }
 
   async #accept(result: Result): Promise<Offloaded> {

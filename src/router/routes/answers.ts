@@ -22,7 +22,7 @@ import { MAX_CONTROL_BODY_BYTES, MAX_JSON_CHUNK_BYTES } from '../../protocol/lim
 import { isRequestId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
 import { type Exchange, Posts } from '../exchange.ts';
-import { tooLargeToBuffer } from '../patterns/buffering.ts';
+import { tooLargeToBuffer } from '../patterns/memory-sink.ts';
 import { sendJson } from '../reply.ts';
 import { decodeData, takeResult, transferOf } from '../results.ts';
 import type { TransferMeta } from '../transfer.ts';

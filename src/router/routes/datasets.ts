@@ -89,7 +89,7 @@ async function give(context: Context, call: Call, target: Target, kind: Pattern,
     headers: ({ etag }: { etag?: string }) => resourceHeaders(context, call, target, etag),
   };
   if (kind === 'sync') buffer(context, record, request, response, { ...wanted, asBytes: true });
-  else stream(context, record, request, response, wanted);
+  else stream(context, record, request, response, { ...wanted, mayBuffer: query.get('via') === null });
 }
 
 /** What the resource says beside the dataset's own facts. */

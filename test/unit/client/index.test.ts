@@ -26,11 +26,12 @@ test('it exports what the documents name, and nothing of its insides', () => {
   expect(Object.keys(library).toSorted()).toEqual([
     'RelayClient',
     'RelayError',
+    'Ways',
     'choosePattern',
     'downloadOffloaded',
     'isErrorCode',
-    'openByPattern',
-    'tryPatterns',
+    'openByWays',
+    'tryWays',
     'withRetries',
   ]);
 });
