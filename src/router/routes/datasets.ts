@@ -47,6 +47,8 @@ export const datasetRoutes: Route[] = [
       const { request, response, id } = call;
       const wantDigest = wantsDigest(request.headers['want-repr-digest']);
       const info = await lookAt(context, call, target, { id, wantDigest });
+      if (info === undefined && target.minAgeS > 0)
+        throw new RelayError('not_supported', 'this connector tells nothing of a dataset beforehand, its age neither');
       const ranges = acceptRanges(context, target.mac);
       const validators = info === undefined ? {} : validatorsOf(factsOf(info));
       if (answerCondition(context, call, validators, ranges)) return;

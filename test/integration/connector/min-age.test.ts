@@ -263,6 +263,12 @@ describe('a connector that did not say min_age', () => {
   });
 });
 
+test('a HEAD of which nobody can tell the age is refused', async () => {
+  await using _node = await PlainConnector.connect(url, { capabilities: 'min_age' });
+  expect((await get('/a.csv?min_age=300', {}, 'HEAD')).status).toBe(501);
+  expect((await get('/a.csv', {}, 'HEAD')).status).toBe(200);
+});
+
 test('a connector of any make may report the code, with when to ask again', async () => {
   await using node = await PlainConnector.connect(url, { capabilities: 'min_age' });
   const { answer } = ask(url, '/datasets/request-sync', { mac: MAC, dataset: 'a.csv', ...FIVE_MINUTES });
