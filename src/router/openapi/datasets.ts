@@ -40,7 +40,14 @@ export const datasetOperations: Operations = {
       200: {
         description: 'The whole.',
         content: { '*/*': BYTES },
-        headers: [...FACTS, 'Relay-Total-Size', 'Content-Encoding', 'Unencoded-Digest', 'Preference-Applied'],
+        headers: [
+          ...FACTS,
+          'Relay-Total-Size',
+          'Content-Encoding',
+          'Unencoded-Digest',
+          'Preference-Applied',
+          'Relay-Offload',
+        ],
       },
       202: {
         description: '`via=offload` with `Prefer: respond-async` or `wait=N`.',
@@ -50,7 +57,7 @@ export const datasetOperations: Operations = {
       206: {
         description: 'The part that `Range` names.',
         content: { '*/*': BYTES },
-        headers: [...FACTS, 'Relay-Total-Size', 'Content-Range'],
+        headers: [...FACTS, 'Relay-Total-Size', 'Content-Range', 'Relay-Offload'],
       },
       304: NOT_MODIFIED,
       307: { description: '`via=offload`: to the store.', headers: ['Location', 'Cache-Control', 'Relay-Min-Age'] },

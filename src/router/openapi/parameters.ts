@@ -112,6 +112,11 @@ export const RESPONSE_HEADERS = {
   'Relay-On-Change': { description: '`prefix`, where that was asked for.', schema: TEXT },
   'Relay-Current-Size': { description: 'Size at the last look, where it may have grown.', schema: COUNT },
   'Relay-Min-Age': { description: '`min_age`, where that was asked for.', schema: { type: 'number', minimum: 0 } },
+  'Relay-Offload': {
+    description:
+      'What speaks for the way by the store, of a large dataset that can be had by it (an Item of RFC 9651).',
+    schema: TEXT,
+  },
   'Relay-Link-Id': { description: 'Id of the link.', schema: TEXT },
   ETag: { description: 'Strong entity tag of the dataset, where it is known.', schema: TEXT },
   'Last-Modified': { description: "Time of the dataset's last change, where it is known.", schema: TEXT },

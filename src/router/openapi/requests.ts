@@ -14,6 +14,7 @@ const FACTS = [
   'Relay-On-Change',
   'Relay-Min-Age',
   'Relay-Current-Size',
+  'Relay-Offload',
 ] as const;
 
 const LATER: Answer = {

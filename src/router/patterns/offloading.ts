@@ -213,11 +213,11 @@ export class Offloads {
     const { store, index, urlTtlMs } = options;
     const source = stat?.etag === undefined ? undefined : { mac: record.mac, dataset: record.dataset, etag: stat.etag };
     const resumed = source === undefined ? undefined : this.#findUnfinished(options, source);
-    const begunAt = performance.now();
+    const passage = context.nodeLines.follow(record.mac, 'upload', stat?.size);
     const noteRate = (result: Offloaded | RelayError, { bytesStored }: Upload): void => {
       if (result instanceof RelayError || result.key === undefined) return;
-      const bytes = (result.size ?? 0) - bytesStored;
-      context.nodeLines.note(record.mac, 'upload', { bytes, ms: performance.now() - begunAt });
+      passage?.carry((result.size ?? 0) - bytesStored);
+      passage?.end();
     };
     const upload = new Upload({
       store,

@@ -85,12 +85,18 @@ export function stream(
   });
   transfer.attach(exchange);
   record.onAbort((error) => exchange?.fail(error));
-  passing.onBegin = () => record.run();
-  passing.onEnd = () => {
-    record.succeed();
-    const ms = performance.now() - (record.beganAt ?? 0);
-    context.nodeLines.note(record.mac, 'stream', { bytes: transfer.bytesDone, ms, waitedMs: transfer.waitedMs });
+  if (sink instanceof EitherSink) sink.onError = (error) => exchange?.fail(error);
+  passing.onBegin = () => {
+    record.run();
+    const passage = context.nodeLines.follow(record.mac, 'stream', passing.known.totalSize);
+    if (passage === undefined) return;
+    passing.onBytes = (count) => passage.carry(count);
+    passing.onEnd = () => {
+      record.succeed();
+      passage.end(transfer.waitedMs);
+    };
   };
+  passing.onEnd = () => record.succeed();
 }
 
 /** How long an app may wait for the first byte of what is gathered, in ms. */
