@@ -5,16 +5,19 @@ import type { OffloadFacts } from '../protocol/offload-facts.ts';
 import type { RelayClient } from './client.ts';
 import { type Content, isPartsContent, type Known, type PartsContent } from './content.ts';
 import { downloadOffloaded } from './store-content.ts';
+import type { VersionOptions } from './subject.ts';
 import type { Fetch } from './transport.ts';
 import type { Ways } from './ways.ts';
 
 /** How to open a dataset by whichever way there is. */
-export interface ByWaysOptions {
+export interface ByWaysOptions extends VersionOptions {
   readonly signal?: AbortSignal | undefined;
   /** What is there already. Where it can be gone on with, the content is the rest. */
   readonly known?: Known | undefined;
   /** Have what the store holds uploaded anew. Default false. */
   readonly fresh?: boolean | undefined;
+  /** Over how many connections a stream may come, as `requestStream` has it. */
+  readonly parallel?: number | undefined;
   /** What the store is reached by. Default: the platform's own. */
   readonly fetch?: Fetch | undefined;
   /** How long a store may say nothing, in milliseconds. */
@@ -132,12 +135,17 @@ async function openByPattern(
   { mac, dataset }: Subject,
   options: ByWaysOptions,
 ): Promise<OpenedContent> {
-  const { signal, known, fresh, fetch, stallTimeoutMs, onInterruption } = options;
-  if (pattern === 'stream') return client.requestStream(mac, dataset, { signal, known, onInterruption });
-  if (pattern === 'sync') return client.requestSyncBytes(mac, dataset, { signal });
-  const answer = await client.requestOffload(mac, dataset, { signal, fresh });
+  const { signal, known, fresh, fetch, stallTimeoutMs, onChange, minAgeMs, onInterruption, parallel } = options;
+  const version = { onChange, minAgeMs };
+  if (pattern === 'stream')
+    return client.requestStream(mac, dataset, { signal, known, onInterruption, parallel, ...version });
+  if (pattern === 'sync') return client.requestSyncBytes(mac, dataset, { signal, ...version });
+  // Of one that grows, the same beginning again, which is there already.
+  const hold = (etag: string | undefined) => (onChange === 'prefix' ? { ifMatch: etag } : {});
+  const answer = await client.requestOffload(mac, dataset, { signal, fresh, ...version, ...hold(known?.etag) });
   const renew = async (inner: AbortSignal | undefined): Promise<string> => {
-    const again = await client.requestOffload(mac, dataset, { signal: inner ?? signal, wantDigest: false });
+    const wish = { signal: inner ?? signal, wantDigest: false, onChange, ...hold(answer.etag) };
+    const again = await client.requestOffload(mac, dataset, wish);
     if (again.etag !== answer.etag || again.size !== answer.size) {
       throw new RelayError('dataset_changed', 'the dataset changed between two URLs for it');
     }
@@ -249,7 +257,9 @@ class GoingOnSource implements UnderlyingDefaultSource<Uint8Array> {
     if (!ways.fail(error)) throw ways.explain(error);
     if (this.#at === size) return false;
     options.onInterruption?.(error, this.#at);
-    const rest = await openOnce(client, subject, ways, { ...options, known: { etag, size, offset: this.#at } });
+    // It was old enough when it began to come, and one that grows no longer is.
+    const more = { ...options, minAgeMs: undefined, known: { etag, size, offset: this.#at } };
+    const rest = await openOnce(client, subject, ways, more);
     const offset = rest.offset ?? 0;
     if (rest.etag !== etag || rest.size !== size || offset > this.#at) {
       await rest.body.cancel();

@@ -13,6 +13,7 @@ import { describeGrowth, explainFailure, factsOf, type Wanted } from '../dataset
 import { sendJson } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { askStat } from './catalog.ts';
+import { holdToAge } from './min-age.ts';
 import { holdToPrefix } from './on-change.ts';
 import { type Offloaded, Upload, type Waiter } from './upload.ts';
 
@@ -137,9 +138,9 @@ export class Offloads {
     const abort = new AbortController();
     record.onAbort((error) => abort.abort(error));
     try {
-      const { mac, dataset, onChange } = record;
+      const { mac, dataset, onChange, minAgeS } = record;
       // Of a dataset that grows, the tag says how much of it is meant.
-      const version = onChange === 'prefix' ? { onChange, ifMatch } : {};
+      const version = { minAgeS, ...(onChange === 'prefix' && { onChange, ifMatch }) };
       return await askStat(context, mac, dataset, abort.signal, version);
     } catch (error) {
       // It was away when it was asked, and came back as one that cannot tell.
@@ -269,6 +270,7 @@ export class Offloads {
           request_id: record.id,
           dataset_name: record.dataset,
           ...holdToPrefix(link.hello, record.onChange),
+          ...holdToAge(link.hello, record.minAgeS),
           ...(stat?.etag !== undefined && { if_match: stat.etag }),
           ...(link.hello.capabilities.has('digest') && { want_digest: wantDigest }),
           upload: await upload.signTarget(link),

@@ -14,6 +14,7 @@ import { buffer } from './buffering.ts';
 import { EitherSink } from './either-sink.ts';
 import { MemorySink } from './memory-sink.ts';
 import { describeOffload } from './offload-facts.ts';
+import { holdToAge } from './min-age.ts';
 import { holdToPrefix } from './on-change.ts';
 import { selectPart } from './part.ts';
 import type { ResponseBody } from './response-body.ts';
@@ -54,6 +55,7 @@ export function stream(
         request_id: record.id,
         dataset_name: record.dataset,
         ...holdToPrefix(hello, record.onChange),
+        ...holdToAge(hello, record.minAgeS),
         ...selectPart(part, transfer.resumption, ifMatch),
         ...(passing.expectDigest && { want_digest: true }),
         ...acceptEncoding(hello),
