@@ -37,7 +37,7 @@ const version = {
   if_match: etag.optional(),
   /** The bytes that were there at opening are wanted, though it may grow meanwhile; only to who said `prefix`. */
   on_change: z.literal('prefix').optional(),
-  /** It must not have changed for so many seconds by the node's own clock; only to who said `min_age`. */
+  /** It must not have changed for so many seconds by the node's own clock; only to who said `min-age`. */
   min_age: minAge.optional(),
 };
 
@@ -92,7 +92,7 @@ const list = z.object({
   glob: z.string().max(MAX_GLOB_LENGTH).optional(),
   /** Names with another slash beyond the prefix are given as one of `prefixes`, up to that slash. */
   delimiter: z.literal(DELIMITER).optional(),
-  /** Only what has not changed for so many seconds; only to who said `min_age`. */
+  /** Only what has not changed for so many seconds; only to who said `min-age`. */
   min_age: minAge.optional(),
 });
 const cancel = z.object({ command: z.literal('cancel'), request_id: requestId });

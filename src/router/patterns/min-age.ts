@@ -7,7 +7,7 @@ import type { Hello } from '../links/link.ts';
  */
 export function holdToAge({ capabilities }: Hello, minAgeS: number): { min_age?: number } {
   if (minAgeS === 0) return {};
-  if (!capabilities.has('min_age')) {
+  if (!capabilities.has('min-age')) {
     throw new RelayError(
       'not_supported',
       'this connector does not look at how long ago a dataset changed (min_age); ask without it, or upgrade it',

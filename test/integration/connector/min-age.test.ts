@@ -264,13 +264,13 @@ describe('a connector that did not say min_age', () => {
 });
 
 test('a HEAD of which nobody can tell the age is refused', async () => {
-  await using _node = await PlainConnector.connect(url, { capabilities: 'min_age' });
+  await using _node = await PlainConnector.connect(url, { capabilities: 'min-age' });
   expect((await get('/a.csv?min_age=300', {}, 'HEAD')).status).toBe(501);
   expect((await get('/a.csv', {}, 'HEAD')).status).toBe(200);
 });
 
 test('a connector of any make may report the code, with when to ask again', async () => {
-  await using node = await PlainConnector.connect(url, { capabilities: 'min_age' });
+  await using node = await PlainConnector.connect(url, { capabilities: 'min-age' });
   const { answer } = ask(url, '/datasets/request-sync', { mac: MAC, dataset: 'a.csv', ...FIVE_MINUTES });
   const command = await node.next();
   expect(command).toMatchObject({ command: 'get_dataset', min_age: 300 });
