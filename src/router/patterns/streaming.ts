@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { choosePattern, type Pattern } from '../../protocol/choose-pattern.ts';
-import type { RelayError } from '../../protocol/errors.ts';
 import { createRequestId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
 import { explainFailure } from '../dataset-answer.ts';
@@ -69,7 +68,8 @@ export function stream(
       transfer,
       fail: (thrown) => {
         const error = explainFailure(thrown, options);
-        if (mayBuffer && !transfer.isBegun && exchange?.failedByConnector === true && canBuffer(error)) {
+        const isUnknown = error.code === 'not_supported' && exchange?.failedByConnector === true;
+        if (mayBuffer && isUnknown && !transfer.isBegun) {
           // Its node knows pattern A alone.
           const commandId = createRequestId(context.routerId);
           buffer(context, record, request, response, { ...options, wantDigest, commandId, asBytes: true });
@@ -134,6 +134,3 @@ function chooseLater(
 }
 
 const ROUTER_PATTERNS: readonly Pattern[] = ['sync', 'stream'];
-
-const canBuffer = ({ code }: RelayError): boolean =>
-  choosePattern({ open: ROUTER_PATTERNS, failed: [{ pattern: 'stream', code }] })?.pattern === 'sync';
