@@ -10,7 +10,7 @@ import { type FilesTourPlan, runFilesTour } from '../support/library-tour-files.
 import { runTour, type TourPlan, type TourReport } from '../support/library-tour.ts';
 import { findFreePort } from '../support/nginx.ts';
 import { servePage } from '../support/page-site.ts';
-import { RoleProcess, run, runRelay } from '../support/processes.ts';
+import { type LogLine, RoleProcess, run, runRelay } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -71,7 +71,7 @@ afterAll(() => resources.disposeAsync());
 /** Starts a router and a connector, from the package. @param node what they run on. */
 async function startRoles(
   node: string = process.execPath,
-): Promise<AsyncDisposable & { url: string; end(): Promise<unknown> }> {
+): Promise<AsyncDisposable & { url: string; log(): LogLine[]; end(): Promise<unknown> }> {
   await using own = new AsyncDisposableStack();
   const directory = own.use(await makeTempDir());
   const command = [node, join(place, 'node_modules/@relay-data/relay/bin/relay.js')];
@@ -87,6 +87,7 @@ async function startRoles(
   const started = own.move();
   return {
     url: address,
+    log: () => [...router.log, ...connector.log],
     end: async () => [await connector.end(), await router.end()],
     [Symbol.asyncDispose]: () => started.disposeAsync(),
   };
@@ -171,7 +172,7 @@ async function expectTour(command: readonly string[], to?: string): Promise<void
   const [program = '', ...args] = command;
   await using own = await makePlan(to);
   await using home = await makeTempDir();
-  // Nothing of the machine's, and what runtimes keep goes where it is cleared away.
+  // Nothing of the machine's, and what runtimes keep goes where it is cleared away. Node.js 22 warns of its SQLite.
   const env = {
     PATH: process.env['PATH'],
     HOME: home.path,
@@ -188,11 +189,23 @@ async function expectTour(command: readonly string[], to?: string): Promise<void
   expectFaults(own.lines, 3);
 }
 
-test('router and connector do all on it that they do on later ones', async () => {
+test('router and connector do all on the oldest Node.js that they do on later ones', async () => {
   const { node } = await ensureRuntimes();
   await using roles = await startRoles(node);
   await expectTour([process.execPath], roles.url);
   expect(await roles.end()).toEqual([0, 0]);
+  // Nothing that Node.js itself has to say is in a log of JSON.
+  expect(roles.log().filter(({ level }) => level === undefined)).toEqual([]);
+});
+
+test('the command line says nothing on the oldest Node.js that it does not say on later ones', async () => {
+  const { node } = await ensureRuntimes();
+  await using directory = await makeTempDir();
+  const relay = join(place, 'node_modules/@relay-data/relay/bin/relay.js');
+  const words = ['app', 'request-stream', MAC, 'measurements.csv', '--router', url, '-o', 'copy.csv'];
+  const { code, stderr } = await run(node, [relay, ...words], { cwd: directory.path, env: { RELAY_TOKEN: token } });
+  expect([code, stderr]).toEqual([0, '']);
+  expect(await readFile(join(directory.path, 'copy.csv'), 'utf8')).toBe(CSV);
 });
 
 describe('the library', () => {
