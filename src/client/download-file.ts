@@ -36,9 +36,11 @@ export async function downloadFile(
   course: Course,
   options: DownloadOptions,
 ): Promise<Receipt> {
-  const { signal, requireDigest, resume = true, retries = 3, waitMs = 0, fetch, stallTimeoutMs } = options;
+  const { signal, requireDigest, resume = true, retries = 3, waitMs = 0 } = options;
+  const { fetch, stallTimeoutMs, onChange, minAgeMs, maxParallel: parallel } = options;
   const subject = { mac, dataset };
   let isSpoilt = false;
+  let isTooRecent = false;
   const ways = new Ways({ size: dataset.size }, (choice) => {
     course.pattern = choice.pattern;
     options.onChoice?.(subject, choice);
@@ -46,7 +48,7 @@ export async function downloadFile(
   const save = async (): Promise<Receipt> => {
     const askedBefore = ways.asked;
     const open = async (known: Known | undefined): Promise<OpenedContent> => {
-      const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs };
+      const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs, onChange, minAgeMs, parallel };
       const content = await openByWays(client, { mac, dataset: dataset.name }, ways, how);
       course.etag = content.etag;
       course.requestId = content.requestId;
@@ -65,6 +67,7 @@ export async function downloadFile(
     } catch (error) {
       if (error instanceof RelayError) {
         isSpoilt ||= error.code === 'content_mismatch';
+        isTooRecent ||= error.code === 'dataset_too_recent';
         course.requestId = error.details.request_id ?? course.requestId;
       }
       throw error;
@@ -76,6 +79,8 @@ export async function downloadFile(
     retries,
     waitMs,
     signal: signal ?? NEVER,
+    // It is left to another run, as the listing leaves it out.
+    mayRetry: () => !isTooRecent,
     onRetry: (error, delayMs) => options.onRetry?.(mac, dataset.name, error, delayMs),
   });
 }

@@ -13,7 +13,7 @@ const ANYTHING: readonly ErrorCode[] = [
   'overloaded',
   'request_timeout',
 ];
-const A_DATASET: readonly ErrorCode[] = [...ANYTHING, 'dataset_changed', 'precondition_failed'];
+const A_DATASET: readonly ErrorCode[] = [...ANYTHING, 'dataset_changed', 'dataset_too_recent', 'precondition_failed'];
 
 /** What a connector may give as the reason of a failure, by what it was asked. The app's answer says no more than that. */
 export const FAILURES_OF: Readonly<Record<CommandName, readonly ErrorCode[]>> = {

@@ -71,20 +71,21 @@ describe('GET without via', () => {
   });
 
   test('gives back the memory of what was gathered, whatever became of it', async () => {
+    const whole = 'a'.repeat(512);
     // Room for one at a time, since half of it is for pattern A.
-    await using router = await startRouter({ bufferTotalBytes: 12, gatherMs: 10_000 });
+    await using router = await startRouter({ bufferTotalBytes: 1024, gatherMs: 10_000 });
     await using node = await PlainConnector.connect(router.url, { capabilities: 'digest' });
     for (const outcome of ['done', 'failed', 'done']) {
       const answer = call(router.url, 'GET', DATASET, { 'Want-Repr-Digest': 'sha-256=1' });
       const { request_id } = await node.next();
-      await node.post(INIT, { request_id, total_size: 6 });
+      await node.post(INIT, { request_id, total_size: 512 });
       if (outcome === 'failed') await node.post(RESULT, { request_id, error: FAILURE });
       else {
-        await node.post(CHUNK, { request_id, data: 'abcdef', encoding: 'utf8' });
-        await node.post(COMPLETE, { request_id, total_size: 6, digest: digestOf('abcdef') });
+        await node.post(CHUNK, { request_id, data: whole, encoding: 'utf8' });
+        await node.post(COMPLETE, { request_id, total_size: 512, digest: digestOf(whole) });
       }
       const { status, headers } = await answer;
-      const expected = outcome === 'done' ? [200, digestOf('abcdef')] : [502, undefined];
+      const expected = outcome === 'done' ? [200, digestOf(whole)] : [502, undefined];
       expect([status, headers['repr-digest']]).toEqual(expected);
     }
     // A response is closed a moment after its app has it.
@@ -110,6 +111,15 @@ describe('GET without via', () => {
     const { request_id } = await node.next();
     await node.post(RESULT, { request_id, error: { code: 'not_supported', message: 'no' } });
     expect((await forced).status).toBe(501);
+  });
+
+  test('asks a node that fails in another way no second time', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    const answer = call(router.url, 'GET', DATASET);
+    const { request_id } = await node.next();
+    await node.post(RESULT, { request_id, error: { code: 'connector_failed', message: 'it broke' } });
+    expect((await answer).json()).toMatchObject({ status: 502, code: 'connector_failed', request_id });
   });
 
   test('fails as pattern A does where that is no way either', async () => {
