@@ -12,14 +12,15 @@ import type { Transfer } from './transfer.ts';
 
 /**
  * Takes in what a POST answers a command with as a whole, bytes or JSON. What is wrong with it ends the exchange, since its
- * app must not wait for a better one: a node that answers nonsense does so again.
+ * app must not wait for a better one: a node that answers nonsense does so again. One beside a result that was taken changes
+ * nothing.
  * @throws {RelayError} what is wrong with it, for the node.
  */
 export async function takePosted<T>(exchange: Exchange, take: () => Promise<T>): Promise<T> {
   try {
     return await take();
   } catch (thrown) {
-    exchange.fail(toFailure(thrown));
+    if (!exchange.hasResult) exchange.fail(toFailure(thrown));
     throw thrown;
   }
 }

@@ -32,6 +32,7 @@ import type { RouterOptions } from './options.ts';
 import { Offloads } from './patterns/offloading.ts';
 import { Registry } from './registry.ts';
 import { sendError } from './reply.ts';
+import { isExpectationMet, requireHost } from './request-head.ts';
 import { RequestLog, type RequestRecord } from './request-log.ts';
 import { IdentifiedResponse } from './identified-response.ts';
 import { InlineResults } from './results.ts';
@@ -408,17 +409,6 @@ export class Router {
     if (record.error === undefined) options.logger.info(line, 'request done');
     else options.logger.warn({ ...line, detail: record.error.message }, 'request failed');
   }
-}
-
-/** Whether all that a request expects is what there is, 100-continue (RFC 9110 §10.1.1), which Node.js has answered. */
-const isExpectationMet = ({ headers: { expect } }: IncomingMessage): boolean =>
-  expect === undefined || /(?:^|\W)100-continue(?:$|\W)/i.test(expect);
-
-/** @throws {RelayError} invalid_request without the `Host` that HTTP/1.1 asks for (RFC 9112 §3.2). */
-function requireHost(request: IncomingMessage, response: ServerResponse): void {
-  if (request.headers.host !== undefined || request.httpVersion === '1.0') return;
-  response.shouldKeepAlive = false;
-  throw new RelayError('invalid_request', 'the request has no Host');
 }
 
 function openStateDir(directory: string): void {
