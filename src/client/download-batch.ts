@@ -1,8 +1,7 @@
 import path from 'node:path';
-import picomatch from 'picomatch';
 import type { DatasetInfo } from '../protocol/answers.ts';
 import { RelayError } from '../protocol/errors.ts';
-import { Glob } from '../protocol/glob.ts';
+import { Glob, readLiteralName } from '../protocol/glob.ts';
 import type { RelayClient } from './client.ts';
 import { type Course, downloadFile } from './download-file.ts';
 import type { DownloadOptions, DownloadResult, DownloadSummary } from './download-types.ts';
@@ -15,8 +14,8 @@ import { foldsCase, splitTargetName, TakenNames } from './target-names.ts';
 
 const NEVER = new AbortController().signal;
 
-/** Whether a text is a pattern for names, and not one name. */
-export const isGlob = (text: string): boolean => picomatch.scan(text).isGlob;
+/** Whether a text is a pattern for names, and not one name, as it stands or with its pattern's characters escaped. */
+export const isGlob = (text: string): boolean => readLiteralName(text) === undefined;
 
 /** Downloads datasets of one connector or of several below one directory, a limited number at a time. */
 export class Download implements AsyncDisposable {
