@@ -173,16 +173,22 @@ export class Download implements AsyncDisposable {
 
   /** @throws {RelayError} output_failed when the name would be that of another file. */
   async #take(name: string): Promise<void> {
+    const { dryRun, onWarning } = this.#options;
     const taken = this.#taken.take(name);
+    const twins = this.#taken.findTwin(name);
+    if (twins !== undefined) {
+      onWarning?.(`${differing(...twins)}: where they are copied to, they may become one`);
+    }
     if (taken === undefined) return;
-    const other = JSON.stringify(taken);
-    if (taken === name) throw new RelayError('output_failed', `${other} is the name of another file of this run`);
-    const what = `${JSON.stringify(name)} and ${other} differ in letters' case or composition only`;
-    if (this.#options.dryRun !== true) {
+    if (taken === name) {
+      throw new RelayError('output_failed', `${JSON.stringify(taken)} is the name of another file of this run`);
+    }
+    const what = differing(name, taken);
+    if (dryRun !== true) {
       this.#foldsCase ??= foldsCase(this.#path);
       if (await this.#foldsCase) throw new RelayError('output_failed', `${what}, and are one file here`);
     }
-    this.#options.onWarning?.(`${what}: where they are copied to, they may become one file`);
+    onWarning?.(`${what}: where they are copied to, they may become one file`);
   }
 
   #tell(result: DownloadResult): void {
@@ -191,6 +197,9 @@ export class Download implements AsyncDisposable {
     this.#options.onResult?.(result);
   }
 }
+
+const differing = (one: string, other: string): string =>
+  `${JSON.stringify(one)} and ${JSON.stringify(other)} differ in letters' case or composition only`;
 
 /** The error, with the path that people know in place of the one by which the file was reached. */
 function nameFile(thrown: unknown, shown: string): unknown {

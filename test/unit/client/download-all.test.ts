@@ -187,6 +187,31 @@ describe('names of a node', () => {
     const told = [...warnings, ...results.map(({ error }) => error?.message ?? '')].join('\n');
     expect(told).toMatch(/"a\.csv" and "A\.csv" differ|"A\.csv" and "a\.csv" differ/);
   });
+
+  test('whose directories differ in case or composition only are told of once, and all come', async () => {
+    const warnings: string[] = [];
+    const names = [
+      'Case/x',
+      'case/y',
+      'case/z',
+      'Case/Sub/v',
+      'case/sub/w',
+      'a/B',
+      'a/b/c',
+      'caf\u00e9/x',
+      'cafe\u0301/y',
+    ];
+    const { summary } = await download(
+      { files: Object.fromEntries(names.map((name) => [name, 'x'])) },
+      { onWarning: (text) => void warnings.push(text), parallel: 1 },
+    );
+    expect(summary).toMatchObject({ fetched: names.length, failed: 0 });
+    expect(warnings.map((text) => text.replace(/ differ .*/, ''))).toEqual([
+      '"case" and "Case"',
+      '"a/b" and "a/B"',
+      '"cafe\u0301" and "caf\u00e9"',
+    ]);
+  });
 });
 
 test('a fleet whose files would get one name keeps the first, and tells who was never seen', async () => {
