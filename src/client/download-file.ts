@@ -7,7 +7,7 @@ import type { Known } from './content.ts';
 import type { DownloadOptions } from './download-types.ts';
 import { readTime } from './content.ts';
 import { withRetries } from './retry.ts';
-import { saveTo } from './save.ts';
+import { saveTo, type SaveToOptions } from './save.ts';
 import { Ways } from './ways.ts';
 import type { Receipt } from './verify.ts';
 
@@ -34,9 +34,9 @@ export async function downloadFile(
   { mac, dataset }: { readonly mac: string; readonly dataset: DatasetInfo },
   path: string,
   course: Course,
-  options: DownloadOptions,
+  options: DownloadOptions & Pick<SaveToOptions, 'onSaved'>,
 ): Promise<Receipt> {
-  const { signal, requireDigest, resume = true, retries = 3, waitMs = 0, fetch, stallTimeoutMs } = options;
+  const { signal, requireDigest, onSaved, resume = true, retries = 3, waitMs = 0, fetch, stallTimeoutMs } = options;
   const subject = { mac, dataset };
   let isSpoilt = false;
   const ways = new Ways({ size: dataset.size }, (choice) => {
@@ -57,6 +57,7 @@ export async function downloadFile(
         signal,
         requireDigest,
         followLinks: false,
+        onSaved,
         onBytes: (received) => options.onBytes?.(subject, received),
         ...(dataset.size >= RESUMABLE_BYTES && {
           resume: { from: client.datasetUrl(mac, dataset.name), startOver: !resume },

@@ -71,7 +71,7 @@ export interface DownloadOptions extends DownloadEvents {
   readonly glob?: string | undefined;
   /** How many transfers at a time. Default 4. */
   readonly parallel?: number | undefined;
-  /** Compare what is there by SHA-256, for which the node reads it, in place of size and time of change. Default false. */
+  /** Compare what is there by SHA-256, for which the node reads it, in place of ETag and time of change. Default false. */
   readonly checksum?: boolean | undefined;
   /** Fetch nothing, and tell what would be fetched. Default false. */
   readonly dryRun?: boolean | undefined;

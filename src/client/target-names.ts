@@ -1,5 +1,6 @@
 import { open, stat, unlink } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
+import { INDEX_NAME } from './etag-index.ts';
 import { parseDatasetName } from '../protocol/dataset-name.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { isPlainOnWindows } from '../protocol/windows-name.ts';
@@ -23,6 +24,9 @@ function findProblem(name: string, platform: NodeJS.Platform): string | undefine
   if (parsed instanceof RelayError) return parsed.message;
   if (platform === 'win32' && !isPlainOnWindows(name)) return 'Windows cannot hold a file of that name';
   if (name.split('/').some((part) => OWN_NAME.test(part))) return 'relay keeps such names for what is not complete yet';
+  // A dataset in its place would say of other files what it likes.
+  if (name.split('/')[0]?.toLowerCase() === INDEX_NAME)
+    return 'relay keeps what it knows of the other files under that name';
   return undefined;
 }
 
