@@ -39,11 +39,14 @@ export async function downloadFile(
   const { signal, requireDigest, onSaved, resume = true, retries = 3, waitMs = 0, fetch, stallTimeoutMs } = options;
   const subject = { mac, dataset };
   let isSpoilt = false;
+  /** What an earlier run has left is of a state that the dataset is no longer in. */
+  let isOutdated = false;
   const ways = new Ways({ size: dataset.size }, (choice) => {
     course.pattern = choice.pattern;
     options.onChoice?.(subject, choice);
   });
-  const save = async (): Promise<Receipt> => {
+  let isGoingOn = false;
+  const attempt = async (): Promise<Receipt> => {
     const askedBefore = ways.asked;
     const open = async (known: Known | undefined): Promise<OpenedContent> => {
       const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs };
@@ -60,7 +63,13 @@ export async function downloadFile(
         onSaved,
         onBytes: (received) => options.onBytes?.(subject, received),
         ...(dataset.size >= RESUMABLE_BYTES && {
-          resume: { from: client.datasetUrl(mac, dataset.name), startOver: !resume },
+          resume: {
+            from: client.datasetUrl(mac, dataset.name),
+            startOver: !resume || isOutdated,
+            onResume: () => {
+              isGoingOn = true;
+            },
+          },
         }),
       });
     } catch (error) {
@@ -73,6 +82,13 @@ export async function downloadFile(
       course.attempts += Math.max(1, ways.asked - askedBefore);
     }
   };
+  const save = (): Promise<Receipt> =>
+    attempt().catch((error: unknown) => {
+      if (!isGoingOn || isOutdated || !isChanged(error)) throw error;
+      // Nobody is there to be asked, and what is wanted is the dataset as it is now.
+      isOutdated = true;
+      return attempt();
+    });
   return withRetries(() => tryWays(ways, save, { signal }), {
     retries,
     waitMs,
@@ -80,6 +96,8 @@ export async function downloadFile(
     onRetry: (error, delayMs) => options.onRetry?.(mac, dataset.name, error, delayMs),
   });
 }
+
+const isChanged = (error: unknown): boolean => error instanceof RelayError && error.code === 'dataset_changed';
 
 /** A listing tells the time more exactly than HTTP does, if it is of the same version. */
 function timeOf({ etag, lastModified }: OpenedContent, dataset: DatasetInfo): Date | undefined {

@@ -110,6 +110,43 @@ describe('many datasets', () => {
     expect(await readFile(join(root, 'out/a.csv'), 'utf8')).toBe('aa');
   });
 
+  test('that have changed since an earlier run left some of them are begun anew', async () => {
+    const old = 'o'.repeat(300_000);
+    const stop = new AbortController();
+    await using relay = await serve(({ url }, response) => {
+      if (url.startsWith('/connectors/')) {
+        return sendJson(response, 200, { datasets: [{ name: 'a.csv', size: old.length, etag: '"old"' }] });
+      }
+      response.writeHead(200, { 'Content-Length': old.length, ETag: '"old"' });
+      return void response.write(old.slice(1));
+    });
+    const first = downloadAll(new RelayClient({ baseUrl: relay.url }), MAC, join(root, 'out'), {
+      signal: stop.signal,
+      onBytes: () => stop.abort(new Error('enough')),
+    });
+    expect((await failureOf(first)).message).toBe('enough');
+    expect(await tree()).toContain('.a.csv.relay-part');
+    const changed = 'n'.repeat(300_000);
+    await using router = await serve(({ url, headers }, response) => {
+      if (url.startsWith('/connectors/') && headers['if-match'] === undefined) {
+        return sendJson(response, 200, { datasets: [{ name: 'a.csv', size: changed.length, etag: '"new"' }] });
+      }
+      if (headers['if-match'] === '"old"') return sendProblem(response, 412, 'precondition_failed');
+      const digest = digestOf(changed);
+      response.writeHead(200, { 'Content-Length': changed.length, ETag: '"new"', 'Repr-Digest': digest });
+      return void response.end(changed);
+    });
+    const results: DownloadResult[] = [];
+    // The same router to the client: what was left is of its dataset.
+    const client = new RelayClient({
+      baseUrl: relay.url,
+      fetch: (input, init) => fetch(String(input).replace(relay.url, router.url), init),
+    });
+    await downloadAll(client, MAC, join(root, 'out'), { retries: 0, onResult: (result) => void results.push(result) });
+    expect(results).toMatchObject([{ outcome: 'fetched', size: 300_000 }]);
+    expect(await tree()).toEqual(['a.csv']);
+  });
+
   test('are compared by SHA-256 where that is wanted', async () => {
     await mkdir(join(root, 'out'));
     await writeFile(join(root, 'out/same.csv'), 'aa');
