@@ -5,6 +5,7 @@ export function findProgram(
     | 'caddy'
     | 'chromium'
     | 'curl'
+    | 'fusermount3'
     | 'haproxy'
     | 'ip'
     | 'nginx'

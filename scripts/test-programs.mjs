@@ -10,6 +10,7 @@ const PACKAGES = {
   caddy: 'caddy',
   chromium: 'chromium',
   curl: 'curl',
+  fusermount3: 'fuse3',
   haproxy: 'haproxy',
   ip: 'iproute2',
   nginx: 'nginx-light',

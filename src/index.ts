@@ -13,8 +13,8 @@ export {
   RelayClient,
   type RelayClientOptions,
   type SignOptions,
+  type StatOptions,
   type StreamOptions,
-  type VersionOptions,
 } from './client/client.ts';
 export type { Content, Known, PartsContent, WriteAt } from './client/content.ts';
 export type { DatasetResponse } from './client/dataset-response.ts';
@@ -25,6 +25,8 @@ export type { OpenedDataset, OpenOptions } from './client/open.ts';
 export { type DownloadOptions, downloadOffloaded, type StoreContent } from './client/store-content.ts';
 export { type RetryOptions, withRetries } from './client/retry.ts';
 export type { Span } from './client/spans.ts';
+export type { AgeOptions } from './client/min-age.ts';
+export type { VersionOptions } from './client/subject.ts';
 export type { StoreReaderOptions } from './client/store-reader.ts';
 export type { Fetch } from './client/transport.ts';
 export { choosePattern, type Pattern, type PatternChoice, type PatternFacts } from './protocol/choose-pattern.ts';

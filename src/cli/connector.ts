@@ -68,6 +68,7 @@ function toConnectorOptions(
     transport: config.transport,
     offload: config.offload,
     hidden: config.hidden,
+    minAgeMs: config.minAgeMs,
     maxConcurrentRequests: config.maxConcurrent,
     maxQueuedRequests: config.maxQueued,
     maxParallel: config.maxParallel,

@@ -5,16 +5,19 @@ import type { OffloadFacts } from '../protocol/offload-facts.ts';
 import type { RelayClient } from './client.ts';
 import { type Content, isPartsContent, type Known, type PartsContent } from './content.ts';
 import { downloadOffloaded } from './store-content.ts';
+import type { VersionOptions } from './subject.ts';
 import type { Fetch } from './transport.ts';
 import type { Ways } from './ways.ts';
 
 /** How to open a dataset by whichever way there is. */
-export interface ByWaysOptions {
+export interface ByWaysOptions extends VersionOptions {
   readonly signal?: AbortSignal | undefined;
   /** What is there already. Where it can be gone on with, the content is the rest. */
   readonly known?: Known | undefined;
   /** Have what the store holds uploaded anew. Default false. */
   readonly fresh?: boolean | undefined;
+  /** Over how many connections a stream may come, as `requestStream` has it. */
+  readonly parallel?: number | undefined;
   /** What the store is reached by. Default: the platform's own. */
   readonly fetch?: Fetch | undefined;
   /** How long a store may say nothing, in milliseconds. */
@@ -31,6 +34,28 @@ export type OpenedContent = Content & {
 
 /** How fast the way from the store is, as far as downloads of a client have shown that. */
 const STORE_LINES = new WeakMap<RelayClient, LineRate>();
+
+/** One download on its way from the store. What others bring meanwhile counts for how fast that is. */
+class Download {
+  readonly #line: LineRate;
+  readonly #carriedBefore: number;
+  readonly #begunAt = performance.now();
+
+  constructor(client: RelayClient) {
+    this.#line = storeLineOf(client);
+    this.#carriedBefore = this.#line.carried;
+  }
+
+  carry(bytes: number): void {
+    this.#line.carried += bytes;
+  }
+
+  end(): void {
+    const now = performance.now();
+    const bytes = this.#line.carried - this.#carriedBefore;
+    this.#line.note({ bytes, ms: now - this.#begunAt, madeMs: 0 }, now);
+  }
+}
 
 function storeLineOf(client: RelayClient): LineRate {
   const line = STORE_LINES.get(client) ?? new LineRate();
@@ -55,21 +80,8 @@ export async function openByWays(
   ways: Ways,
   options: ByWaysOptions = {},
 ): Promise<OpenedContent> {
-  const { signal } = options;
-  for (;;) {
-    const pattern = ways.current;
-    ways.asked += 1;
-    try {
-      const content = await openByPattern(client, pattern, subject, options);
-      if (pattern === 'stream' && ways.learn(factsOf(content, storeLineOf(client))) !== pattern)
-        await content.body.cancel();
-      else return goingOn(content, { client, subject, ways, options });
-    } catch (error) {
-      signal?.throwIfAborted();
-      if (!(error instanceof RelayError)) throw error;
-      if (!ways.fail(error)) throw ways.explain(error);
-    }
-  }
+  const content = await openOnce(client, subject, ways, options);
+  return goingOn(content, { client, subject, ways, options });
 }
 
 /**
@@ -96,18 +108,44 @@ export async function tryWays<T>(
   }
 }
 
+async function openOnce(
+  client: RelayClient,
+  subject: Subject,
+  ways: Ways,
+  options: ByWaysOptions,
+): Promise<OpenedContent> {
+  for (;;) {
+    const pattern = ways.current;
+    ways.asked += 1;
+    try {
+      const content = await openByPattern(client, pattern, subject, options);
+      if (pattern !== 'stream' || ways.learn(factsOf(content, storeLineOf(client))) === pattern) return content;
+      await content.body.cancel();
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      if (!(error instanceof RelayError)) throw error;
+      if (!ways.fail(error)) throw ways.explain(error);
+    }
+  }
+}
+
 async function openByPattern(
   client: RelayClient,
   pattern: Pattern,
   { mac, dataset }: Subject,
   options: ByWaysOptions,
 ): Promise<OpenedContent> {
-  const { signal, known, fresh, fetch, stallTimeoutMs, onInterruption } = options;
-  if (pattern === 'stream') return client.requestStream(mac, dataset, { signal, known, onInterruption });
-  if (pattern === 'sync') return client.requestSyncBytes(mac, dataset, { signal });
-  const answer = await client.requestOffload(mac, dataset, { signal, fresh });
+  const { signal, known, fresh, fetch, stallTimeoutMs, onChange, minAgeMs, onInterruption, parallel } = options;
+  const version = { onChange, minAgeMs };
+  if (pattern === 'stream')
+    return client.requestStream(mac, dataset, { signal, known, onInterruption, parallel, ...version });
+  if (pattern === 'sync') return client.requestSyncBytes(mac, dataset, { signal, ...version });
+  // Of one that grows, the same beginning again, which is there already.
+  const hold = (etag: string | undefined) => (onChange === 'prefix' ? { ifMatch: etag } : {});
+  const answer = await client.requestOffload(mac, dataset, { signal, fresh, ...version, ...hold(known?.etag) });
   const renew = async (inner: AbortSignal | undefined): Promise<string> => {
-    const again = await client.requestOffload(mac, dataset, { signal: inner ?? signal, wantDigest: false });
+    const wish = { signal: inner ?? signal, wantDigest: false, onChange, ...hold(answer.etag) };
+    const again = await client.requestOffload(mac, dataset, wish);
     if (again.etag !== answer.etag || again.size !== answer.size) {
       throw new RelayError('dataset_changed', 'the dataset changed between two URLs for it');
     }
@@ -146,27 +184,23 @@ function goingOn(first: OpenedContent, plan: GoingOn): OpenedContent {
 /** Parts that break down leave what is there to the next attempt. */
 function timed(content: PartsContent, { client, ways }: GoingOn): PartsContent['writeParts'] {
   return async (write, signal, there) => {
-    const begunAt = performance.now();
-    let bytes = 0;
-    const isFromStore = ways.current === 'offload';
+    const download = ways.current === 'offload' ? new Download(client) : undefined;
     await content.writeParts(
       (piece, offset) => {
-        bytes += piece.length;
+        download?.carry(piece.length);
         return write(piece, offset);
       },
       signal,
       there,
     );
-    const now = performance.now();
-    if (isFromStore) storeLineOf(client).note({ bytes, ms: now - begunAt, madeMs: 0 }, now);
+    download?.end();
   };
 }
 
 class GoingOnSource implements UnderlyingDefaultSource<Uint8Array> {
   content: OpenedContent;
   readonly #plan: GoingOn;
-  readonly #begunAt = performance.now();
-  readonly #begin: number;
+  #download: Download | undefined;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   /** Where in the whole the next byte for the reader is. */
   #at: number;
@@ -176,21 +210,25 @@ class GoingOnSource implements UnderlyingDefaultSource<Uint8Array> {
   constructor(content: OpenedContent, plan: GoingOn) {
     this.content = content;
     this.#plan = plan;
-    this.#begin = content.offset ?? 0;
-    this.#at = this.#begin;
+    this.#at = content.offset ?? 0;
   }
 
   async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
     for (;;) {
       // The first is taken when it is read: whoever takes parts must find it untouched.
-      this.#reader ??= this.content.body.getReader();
+      if (this.#reader === undefined) {
+        const { client, ways } = this.#plan;
+        this.#reader = this.content.body.getReader();
+        this.#download = ways.current === 'offload' ? new Download(client) : undefined;
+      }
       try {
         const { done, value } = await this.#reader.read();
         if (done) {
-          this.#noteRate();
+          this.#download?.end();
           controller.close();
           return;
         }
+        this.#download?.carry(value.length);
         const bytes = this.#skip > 0 ? value.subarray(this.#skip) : value;
         this.#skip -= value.length - bytes.length;
         if (bytes.length === 0) continue;
@@ -199,7 +237,9 @@ class GoingOnSource implements UnderlyingDefaultSource<Uint8Array> {
         controller.enqueue(bytes);
         return;
       } catch (error) {
-        await this.#goOn(error);
+        if (await this.#goOn(error)) continue;
+        controller.close();
+        return;
       }
     }
   }
@@ -208,14 +248,18 @@ class GoingOnSource implements UnderlyingDefaultSource<Uint8Array> {
     await (this.#reader ?? this.content.body).cancel(reason);
   }
 
-  async #goOn(error: unknown): Promise<void> {
+  /** @returns false where all is there but the word that it is right, which the digest gives. */
+  async #goOn(error: unknown): Promise<boolean> {
     const { client, subject, ways, options } = this.#plan;
     options.signal?.throwIfAborted();
     const { etag, size } = this.content;
     if (!(error instanceof RelayError) || etag?.startsWith('"') !== true || size === undefined) throw error;
     if (!ways.fail(error)) throw ways.explain(error);
+    if (this.#at === size) return false;
     options.onInterruption?.(error, this.#at);
-    const rest = await openByWays(client, subject, ways, { ...options, known: { etag, size, offset: this.#at } });
+    // It was old enough when it began to come, and one that grows no longer is.
+    const more = { ...options, minAgeMs: undefined, known: { etag, size, offset: this.#at } };
+    const rest = await openOnce(client, subject, ways, more);
     const offset = rest.offset ?? 0;
     if (rest.etag !== etag || rest.size !== size || offset > this.#at) {
       await rest.body.cancel();
@@ -224,12 +268,6 @@ class GoingOnSource implements UnderlyingDefaultSource<Uint8Array> {
     this.#skip = this.#at - offset;
     this.content = rest;
     this.#reader = undefined;
-  }
-
-  #noteRate(): void {
-    const { client, ways } = this.#plan;
-    if (ways.current !== 'offload') return;
-    const now = performance.now();
-    storeLineOf(client).note({ bytes: this.#at - this.#begin, ms: now - this.#begunAt, madeMs: 0 }, now);
+    return true;
   }
 }

@@ -14,7 +14,6 @@ import {
 } from '../protocol/app.ts';
 import { encodeDatasetPath, parseDatasetName } from '../protocol/dataset-name.ts';
 import { RelayError } from '../protocol/errors.ts';
-import type { OnChange } from '../protocol/fields.ts';
 import { MAX_LIST_LIMIT } from '../protocol/limits.ts';
 import { parseMac } from '../protocol/mac.ts';
 import type { CallOptions } from './call-options.ts';
@@ -28,9 +27,10 @@ import {
 } from './dataset-response.ts';
 import { type DatasetStat, statDataset } from './dataset-stat.ts';
 import { type DatasetPrefix, type DatasetsOptions, type DirectoryOptions, listDatasets } from './list.ts';
+import { type AgeOptions, requireMinAge, toMinAge } from './min-age.ts';
 import { checked, type OpenedDataset, type OpenOptions, openPart } from './open.ts';
 import { requestDigest } from './request-digest.ts';
-import { requirePrefix, type Subject } from './subject.ts';
+import { requirePrefix, type Subject, type VersionOptions } from './subject.ts';
 import { cancel, fetchStatus, type PollOptions, runAsync } from './long-poll.ts';
 import { Transport, type TransportOptions } from './transport.ts';
 
@@ -41,15 +41,6 @@ export type RelayClientOptions = TransportOptions;
 export interface SignOptions extends CallOptions {
   /** For how many seconds the URL is to be good, at most seven days. By default as long as the router has it, which is an hour. */
   readonly expiresIn?: number | undefined;
-}
-
-/** Which state of a dataset is asked for. */
-export interface VersionOptions {
-  /**
-   * What becomes of it when the dataset changes meanwhile. With `prefix` it may grow: what comes are the bytes that were there
-   * when it was opened, under an entity tag of their own. One that was cut, replaced or written anew still fails. Default `fail`.
-   */
-  readonly onChange?: OnChange | undefined;
 }
 
 /** What a request that is answered in JSON takes to name a version. */
@@ -95,6 +86,9 @@ export interface StreamOptions extends DatasetOptions {
    */
   readonly parallel?: number | undefined;
 }
+
+/** What a question about a dataset takes. */
+export interface StatOptions extends CallOptions, AgeOptions {}
 
 /** How many connections for one dataset at most. */
 const MAX_PARALLEL = 16;
@@ -168,14 +162,15 @@ export class RelayClient {
   }
 
   /** Size, type and version of a dataset, without its bytes. */
-  stat(mac: string, dataset: string, { signal }: CallOptions = {}): Promise<DatasetStat> {
-    return statDataset(this.#transport, checkMac(mac), checkDataset(dataset), signal);
+  stat(mac: string, dataset: string, options: StatOptions = {}): Promise<DatasetStat> {
+    return statDataset(this.#transport, checkMac(mac), checkDataset(dataset), options);
   }
 
   /**
    * Pattern A: the whole dataset in one JSON answer.
    * @throws {RelayError} dataset_too_large above the router's limit; request_timeout, not retryable, where a gateway in
-   * between does not allow the silence until the router has it all; not_supported where `onChange` cannot be had.
+   * between does not allow the silence until the router has it all; dataset_too_recent where it is younger than `minAgeMs`;
+   * not_supported where `onChange` or `minAgeMs` cannot be had.
    */
   async requestSync(mac: string, dataset: string, options: DatasetOptions = {}): Promise<SyncAnswer> {
     const response = await this.#requestWhole(mac, dataset, options);
@@ -198,7 +193,7 @@ export class RelayClient {
   async requestStream(mac: string, dataset: string, options: StreamOptions = {}): Promise<DatasetResponse> {
     const { known, wantDigest = true, parallel = MAX_PARALLEL } = options;
     const context = { ...this.#context(mac, dataset, options), parallel, wantDigest };
-    const rest = known && (await resumeDataset(context, known));
+    const rest = known && (await resumeDataset(context, known, options));
     if (rest !== undefined) return rest;
     const response = await this.#request('datasets/request-stream', mac, dataset, options, {
       ...(wantDigest && { Prefer: PREFER_LENGTH }),
@@ -211,20 +206,20 @@ export class RelayClient {
    * What breaks off goes on as in `requestStream`, within the part. It ends with an error unless it is all that was asked
    * for, and, of a whole dataset, agrees with its digest.
    * @throws {RelayError} range_not_satisfiable where the dataset ends before `offset`; not_supported where its node can send no
-   * parts; precondition_failed where it is not the version that `etag` names.
+   * parts, or `onChange` or `minAgeMs` cannot be had; precondition_failed where it is not the version that `etag` names.
    */
   async open(mac: string, dataset: string, options: OpenOptions = {}): Promise<OpenedDataset> {
-    const { offset = 0, length, etag, signal, verify = true, requireDigest = false, onInterruption } = options;
-    const context = this.#context(mac, dataset, { signal, onInterruption });
+    const { offset = 0, length, etag, signal, verify = true, requireDigest = false, onChange, minAgeMs } = options;
+    const context = this.#context(mac, dataset, options);
     if (offset !== 0 || length !== undefined) {
-      return checked(await openPart(context, { offset, length, etag }), { verify, requireDigest });
+      return checked(await openPart(context, { offset, length, etag, minAgeMs }), { verify, requireDigest });
     }
     const wantDigest = verify || requireDigest;
     const response = await this.#request(
       'datasets/request-stream',
       mac,
       dataset,
-      { signal, wantDigest },
+      { signal, wantDigest, onChange, minAgeMs },
       {
         ...(wantDigest && { Prefer: PREFER_LENGTH }),
         ...(etag !== undefined && { 'If-Match': etag }),
@@ -318,7 +313,11 @@ export class RelayClient {
     return readDatasetResponse(response, this.#context(mac, dataset, options));
   }
 
-  #context(mac: string, dataset: string, { signal, onInterruption, onChange }: DatasetOptions): ResponseContext {
+  #context(
+    mac: string,
+    dataset: string,
+    { signal, onInterruption, onChange }: Pick<DatasetOptions, 'signal' | 'onInterruption' | 'onChange'>,
+  ): ResponseContext {
     const subject = { mac: checkMac(mac), dataset: checkDataset(dataset) };
     return { transport: this.#transport, ...subject, signal, onInterruption, onChange };
   }
@@ -342,17 +341,19 @@ export class RelayClient {
     }
   }
 
-  #request(
+  async #request(
     path: string,
     mac: string,
     dataset: string,
-    { signal, onChange, wantDigest = true }: DatasetOptions,
+    options: DatasetOptions,
     headers: Record<string, string> = {},
   ): Promise<Response> {
-    return this.#transport.send({
+    const { signal, wantDigest = true } = options;
+    const json = toSubject(mac, dataset, options);
+    const response = await this.#transport.send({
       method: 'POST',
       path,
-      json: toSubject(mac, dataset, { onChange }),
+      json,
       headers: {
         ...headers,
         'Accept-Encoding': this.#transport.codings,
@@ -360,6 +361,7 @@ export class RelayClient {
       },
       signal,
     });
+    return requireMinAge(response, json);
   }
 }
 
@@ -367,10 +369,11 @@ export class RelayClient {
 const WANT_DIGEST = { 'Want-Repr-Digest': 'sha-256=1', 'Want-Unencoded-Digest': 'sha-256=1' };
 
 /** What the four requests are about, as JSON. */
-const toSubject = (mac: string, dataset: string, { onChange }: VersionOptions): Subject => ({
+const toSubject = (mac: string, dataset: string, { onChange, minAgeMs }: VersionOptions): Subject => ({
   mac: checkMac(mac),
   dataset: checkDataset(dataset),
   ...(onChange === 'prefix' && { on_change: onChange }),
+  ...toMinAge({ minAgeMs }),
 });
 
 const checkMac = (text: string): string => check(parseMac(text));

@@ -3,6 +3,7 @@ import { encodeDatasetPath } from '../protocol/dataset-name.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { OnChange } from '../protocol/fields.ts';
 import { withinDeadline } from './deadline.ts';
+import { type AgeOptions, requireMinAge, toMinAge } from './min-age.ts';
 import type { Transport } from './transport.ts';
 
 /** Which dataset a response is part of, and how it is asked for. */
@@ -16,7 +17,7 @@ export interface DatasetTarget {
 }
 
 /** A part of a dataset, one version of it, and what else to say in the request. */
-interface RangeOptions {
+interface RangeOptions extends AgeOptions {
   /** First byte. */
   readonly start: number;
   /** The first byte after it; default the end of the dataset. */
@@ -40,10 +41,10 @@ export interface RangeResponse {
  */
 export async function openRange(
   { transport, mac, dataset, signal, onChange }: DatasetTarget,
-  { start, end, etag, headers: more = {} }: RangeOptions,
+  { start, end, etag, headers: more = {}, minAgeMs }: RangeOptions,
 ): Promise<RangeResponse | undefined> {
   const path = `connectors/${mac}/datasets/${encodeDatasetPath(dataset)}`;
-  const query = onChange === 'prefix' ? { on_change: onChange } : {};
+  const query = { ...(onChange === 'prefix' && { on_change: onChange }), ...toMinAge({ minAgeMs }) };
   const headers = { Range: `bytes=${start}-${end === undefined ? '' : end - 1}`, 'If-Match': etag, ...more };
   const response = await withinDeadline(
     transport.stallTimeoutMs,
@@ -51,6 +52,7 @@ export async function openRange(
     () => transport.noAnswer(),
     (limited) => transport.exchange({ method: 'GET', path, query, headers, signal: limited }),
   );
+  await requireMinAge(response, query);
   if (response.status === 206) {
     const range = parseContentRange(response.headers.get('Content-Range') ?? '');
     const isAsked = range?.offset === start && (end === undefined || range.length === end - start);

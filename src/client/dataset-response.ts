@@ -10,6 +10,7 @@ import { createPartOpener } from './dataset-part.ts';
 import { type DatasetTarget, openRange } from './dataset-range.ts';
 import type { LanesPlan } from './lanes.ts';
 import { resumableBody } from './resume.ts';
+import type { AgeOptions } from './min-age.ts';
 import { isWorthLanes, readSideBySide, writeSideBySide } from './side-by-side.ts';
 import { requirePrefix } from './subject.ts';
 import type { Transport } from './transport.ts';
@@ -48,10 +49,11 @@ export interface ResponseContext extends DatasetTarget {
 export async function resumeDataset(
   context: ResponseContext,
   { etag, size, offset }: Known,
+  { minAgeMs }: AgeOptions = {},
 ): Promise<DatasetResponse | undefined> {
   try {
     const headers = context.wantDigest === true ? { 'Want-Repr-Digest': 'sha-256=1' } : undefined;
-    const rest = await openRange(context, { start: offset, etag, headers });
+    const rest = await openRange(context, { start: offset, etag, headers, minAgeMs });
     if (rest === undefined) return undefined;
     const isSame = rest.size === size && rest.response.headers.get('ETag') === etag;
     if (isSame) return await readDatasetResponse(rest.response, context, { offset });

@@ -5,6 +5,8 @@ import { encodeDatasetPath } from '../protocol/dataset-name.ts';
 import type { RelayError } from '../protocol/errors.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { readContentLength, readTime } from './content.ts';
+import type { CallOptions } from './call-options.ts';
+import { type AgeOptions, requireMinAge, toMinAge } from './min-age.ts';
 import type { Transport } from './transport.ts';
 
 /** What is known of a dataset without its bytes. A connector that cannot say leaves a member undefined. */
@@ -24,11 +26,13 @@ export async function statDataset(
   transport: Transport,
   mac: string,
   dataset: string,
-  signal: AbortSignal | undefined,
+  { signal, minAgeMs }: CallOptions & AgeOptions,
 ): Promise<DatasetStat> {
   const path = `connectors/${mac}/datasets/${encodeDatasetPath(dataset)}`;
-  const response = await transport.exchange({ method: 'HEAD', path, signal });
+  const query = toMinAge({ minAgeMs });
+  const response = await transport.exchange({ method: 'HEAD', path, query, signal });
   if (!response.ok) throw await readHeadError(transport, response, signal);
+  await requireMinAge(response, query);
   const { headers } = response;
   return {
     size: readContentLength(headers),

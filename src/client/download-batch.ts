@@ -38,7 +38,7 @@ export class Download implements AsyncDisposable {
   readonly #slots: Slots;
   readonly #taken = new TakenNames();
   readonly #matches: (name: string) => boolean;
-  readonly #summary = { fetched: 0, present: 0, planned: 0, failed: 0, bytes: 0 };
+  readonly #summary = { fetched: 0, present: 0, planned: 0, skipped: 0, failed: 0, bytes: 0 };
   #foldsCase: Promise<boolean> | undefined;
 
   private constructor(
@@ -108,10 +108,10 @@ export class Download implements AsyncDisposable {
 
   /** Every dataset that matches, once, also where the listing breaks off and is begun again. */
   async #list(mac: string, take: (dataset: DatasetInfo) => Promise<void>): Promise<void> {
-    const { signal, glob, retries = 3, waitMs = 0, onListed, onRetry } = this.#options;
+    const { signal, glob, minAgeMs, retries = 3, waitMs = 0, onListed, onRetry } = this.#options;
     const seen = new Set<string>();
     const list = async (): Promise<void> => {
-      for await (const dataset of this.#client.datasets(mac, { glob, signal })) {
+      for await (const dataset of this.#client.datasets(mac, { glob, minAgeMs, signal })) {
         if (seen.has(dataset.name) || !this.#matches(dataset.name)) continue;
         seen.add(dataset.name);
         onListed?.({ mac, dataset });
@@ -134,7 +134,8 @@ export class Download implements AsyncDisposable {
       end = await this.#bring(mac, dataset, name, course);
     } catch (thrown) {
       this.#options.signal?.throwIfAborted();
-      end = { outcome: 'failed', size: dataset.size, error: RelayError.from(thrown) };
+      const error = RelayError.from(thrown);
+      end = { outcome: error.code === 'dataset_too_recent' ? 'skipped' : 'failed', size: dataset.size, error };
     }
     this.#tell({ mac, dataset: dataset.name, ...course, ...end, ms: Date.now() - startedAt });
   }
@@ -177,7 +178,7 @@ export class Download implements AsyncDisposable {
     found: Stats,
   ): Promise<Pick<DownloadResult, 'digest' | 'verified'> | undefined> {
     const { mac, dataset, name } = item;
-    const { checksum = false, signal } = this.#options;
+    const { checksum = false, signal, onChange, minAgeMs } = this.#options;
     if (found.size !== dataset.size) return undefined;
     if (!checksum) {
       const noted = dataset.etag && this.#index?.etagOf(name, { mac, dataset: dataset.name }, found);
@@ -185,7 +186,7 @@ export class Download implements AsyncDisposable {
       return isCurrent ? {} : undefined;
     }
     const [there, here] = await Promise.all([
-      this.#client.requestDigest(mac, dataset.name, { signal }),
+      this.#client.requestDigest(mac, dataset.name, { signal, onChange, minAgeMs }),
       digestCopy(file, found.size, signal),
     ]).catch((error: unknown) => {
       // Of a node that can give none, all is fetched.

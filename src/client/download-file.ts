@@ -36,11 +36,13 @@ export async function downloadFile(
   course: Course,
   options: DownloadOptions & Pick<SaveToOptions, 'onSaved'>,
 ): Promise<Receipt> {
-  const { signal, requireDigest, onSaved, resume = true, retries = 3, waitMs = 0, fetch, stallTimeoutMs } = options;
+  const { signal, requireDigest, onSaved, resume = true, retries = 3, waitMs = 0 } = options;
+  const { fetch, stallTimeoutMs, onChange, minAgeMs, maxParallel: parallel } = options;
   const subject = { mac, dataset };
   let isSpoilt = false;
   /** What an earlier run has left is of a state that the dataset is no longer in. */
   let isOutdated = false;
+  let isTooRecent = false;
   const ways = new Ways({ size: dataset.size }, (choice) => {
     course.pattern = choice.pattern;
     options.onChoice?.(subject, choice);
@@ -49,7 +51,7 @@ export async function downloadFile(
   const attempt = async (): Promise<Receipt> => {
     const askedBefore = ways.asked;
     const open = async (known: Known | undefined): Promise<OpenedContent> => {
-      const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs };
+      const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs, onChange, minAgeMs, parallel };
       const content = await openByWays(client, { mac, dataset: dataset.name }, ways, how);
       course.etag = content.etag;
       course.requestId = content.requestId;
@@ -75,6 +77,7 @@ export async function downloadFile(
     } catch (error) {
       if (error instanceof RelayError) {
         isSpoilt ||= error.code === 'content_mismatch';
+        isTooRecent ||= error.code === 'dataset_too_recent';
         course.requestId = error.details.request_id ?? course.requestId;
       }
       throw error;
@@ -93,6 +96,8 @@ export async function downloadFile(
     retries,
     waitMs,
     signal: signal ?? NEVER,
+    // It is left to another run, as the listing leaves it out.
+    mayRetry: () => !isTooRecent,
     onRetry: (error, delayMs) => options.onRetry?.(mac, dataset.name, error, delayMs),
   });
 }

@@ -1,6 +1,7 @@
 import type { DatasetInfo } from '../protocol/answers.ts';
 import type { RelayError } from '../protocol/errors.ts';
 import type { Pattern, PatternChoice } from '../protocol/choose-pattern.ts';
+import type { VersionOptions } from './subject.ts';
 import type { Fetch } from './transport.ts';
 
 /** What became of one dataset, or of the listing of a connector that could not be had. */
@@ -8,8 +9,11 @@ export interface DownloadResult {
   readonly mac: string;
   /** Undefined where it is the connector that failed, before anything was known of its datasets. */
   readonly dataset: string | undefined;
-  /** `present` was there already; `planned` would be fetched without `dryRun`. */
-  readonly outcome: 'fetched' | 'present' | 'planned' | 'failed';
+  /**
+   * `present` was there already; `planned` would be fetched without `dryRun`; `skipped` changed after it was listed, and is too
+   * recent now: `minAgeMs`, or what its node wants.
+   */
+  readonly outcome: 'fetched' | 'present' | 'planned' | 'skipped' | 'failed';
   /** In bytes, as far as it is known. */
   readonly size?: number | undefined;
   readonly etag?: string | undefined;
@@ -33,6 +37,7 @@ export interface DownloadSummary {
   readonly fetched: number;
   readonly present: number;
   readonly planned: number;
+  readonly skipped: number;
   readonly failed: number;
   /** Of what was fetched, or would be. */
   readonly bytes: number;
@@ -65,12 +70,14 @@ export interface DownloadEvents {
 }
 
 /** How many datasets are downloaded. */
-export interface DownloadOptions extends DownloadEvents {
+export interface DownloadOptions extends DownloadEvents, VersionOptions {
   readonly signal?: AbortSignal | undefined;
   /** Only names that match; `*` stops at `/`, `**` does not. Default all. */
   readonly glob?: string | undefined;
   /** How many transfers at a time. Default 4. */
   readonly parallel?: number | undefined;
+  /** Over how many connections one dataset may come, as `parallel` of `requestStream` has it. Default 16. */
+  readonly maxParallel?: number | undefined;
   /** Compare what is there by SHA-256, for which the node reads it, in place of ETag and time of change. Default false. */
   readonly checksum?: boolean | undefined;
   /** Fetch nothing, and tell what would be fetched. Default false. */

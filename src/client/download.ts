@@ -6,7 +6,7 @@ import type { SaveOptions } from './write-out.ts';
 /** How to download a dataset into a file. */
 export interface DownloadToOptions
   extends Pick<SaveOptions, 'signal' | 'requireDigest' | 'onBytes'>,
-    Pick<DatasetOptions, 'onInterruption'>,
+    Pick<DatasetOptions, 'onInterruption' | 'onChange' | 'minAgeMs'>,
     Pick<ResumeOptions, 'onResume' | 'onStartOver' | 'onKept'> {
   /** Leave what has arrived when it breaks off, and go on with it the next time, as `saveTo` does. Default true. */
   readonly resume?: boolean | undefined;
@@ -21,11 +21,12 @@ export function download(
   mac: string,
   dataset: string,
   path: string,
-  { resume = true, onInterruption, onResume, onStartOver, onKept, ...options }: DownloadToOptions = {},
+  options: DownloadToOptions = {},
 ): Promise<Receipt> {
-  const { signal } = options;
-  return saveTo(path, (known) => client.requestStream(mac, dataset, { known, signal, onInterruption }), {
-    ...options,
+  const { resume = true, onInterruption, onChange, minAgeMs, onResume, onStartOver, onKept, ...saving } = options;
+  const wish = { signal: saving.signal, onInterruption, onChange, minAgeMs };
+  return saveTo(path, (known) => client.requestStream(mac, dataset, { known, ...wish }), {
+    ...saving,
     // The bytes go to the file and nowhere else.
     ownsBytes: true,
     ...(resume && { resume: { from: client.datasetUrl(mac, dataset), onResume, onStartOver, onKept } }),

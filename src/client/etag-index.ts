@@ -185,18 +185,21 @@ export class EtagIndex {
   }
 }
 
-class NotOwn extends Error {}
+class NotOwn extends Error {
+  constructor() {
+    super(`${INDEX_NAME} is a link, or no file of this user's own`);
+  }
+}
 
 /** @throws {NotOwn} where it is a link, no regular file, or another user's. */
 async function openOwn(path: string, flags: number): Promise<FileHandle> {
-  const notOwn = (): Error => new NotOwn(`${INDEX_NAME} is a link, or no file of this user's own`);
   // Windows has no flag that keeps it from following.
   const found = await lstat(path).catch(() => undefined);
-  if (found !== undefined && !isOwnFile(found)) throw notOwn();
+  if (found !== undefined && !isOwnFile(found)) throw new NotOwn();
   const handle = await open(path, flags | SAFE_FLAGS, 0o666);
   if (isOwnFile(await handle.stat())) return handle;
   await handle.close();
-  throw notOwn();
+  throw new NotOwn();
 }
 
 /** A line; undefined where it says nothing that can be understood. */

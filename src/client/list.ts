@@ -3,10 +3,11 @@ import { datasetList } from '../protocol/app.ts';
 import { MAX_LIST_LIMIT } from '../protocol/limits.ts';
 import { DELIMITER, NameFilter, rollUp } from '../protocol/name-filter.ts';
 import type { CallOptions } from './call-options.ts';
+import { type AgeOptions, requireMinAge, toMinAge } from './min-age.ts';
 import type { Transport } from './transport.ts';
 
 /** What a request for a listing takes. */
-export interface DatasetsOptions extends CallOptions {
+export interface DatasetsOptions extends CallOptions, AgeOptions {
   /** Only names that begin with this. */
   readonly prefix?: string | undefined;
   /** Only names that match this; `*` stops at a slash, `**` does not. */
@@ -29,14 +30,14 @@ export interface DatasetPrefix {
 export async function* listDatasets(
   transport: Transport,
   mac: string,
-  { prefix, glob, delimiter, signal }: DatasetsOptions | DirectoryOptions,
+  { prefix, glob, delimiter, minAgeMs, signal }: DatasetsOptions | DirectoryOptions,
 ): AsyncGenerator<DatasetInfo | DatasetPrefix, void, undefined> {
   const path = `connectors/${mac}/datasets`;
   const filter = new NameFilter({ prefix, glob });
   let last: string | undefined;
   for (let cursor: string | undefined, more = true; more; ) {
-    const query = { limit: MAX_LIST_LIMIT, prefix, glob, delimiter, cursor };
-    const response = await transport.send({ method: 'GET', path, query, signal });
+    const query = { limit: MAX_LIST_LIMIT, prefix, glob, delimiter, cursor, ...toMinAge({ minAgeMs }) };
+    const response = await requireMinAge(await transport.send({ method: 'GET', path, query, signal }), query);
     const page = await transport.readJson(response, datasetList, signal);
     const { prefixes = [] } = page;
     const datasets = page.datasets.filter(({ name }) => filter.accepts(name));

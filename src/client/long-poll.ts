@@ -2,6 +2,7 @@ import { fromProblem } from '../http/problem.ts';
 import { type RequestStatus, requestStatus } from '../protocol/app.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { withinDeadline } from './deadline.ts';
+import { requireMinAge } from './min-age.ts';
 import { backoff, pause } from './pause.ts';
 import type { Subject } from './subject.ts';
 import type { Transport } from './transport.ts';
@@ -97,7 +98,7 @@ export async function runAsync(
 async function runOnce(
   transport: Transport,
   path: string,
-  json: unknown,
+  json: Subject,
   options: RunOptions & { readonly onStatus: (status: RequestStatus) => void },
 ): Promise<Outcome> {
   const { signal, onStatus } = options;
@@ -123,7 +124,7 @@ async function runOnce(
 async function begin(
   transport: Transport,
   path: string,
-  json: unknown,
+  json: Subject,
   { signal, ifMatch, headers: more }: RunOptions,
 ): Promise<Outcome> {
   const patience = new AbortController();
@@ -135,6 +136,7 @@ async function begin(
   try {
     const headers = { Prefer: 'respond-async', ...(ifMatch !== undefined && { 'If-Match': ifMatch }), ...more };
     const response = await transport.send({ method: 'POST', path, json, headers, signal: patience.signal });
+    await requireMinAge(response, json);
     if (response.status !== 202) return { response };
     return { status: await transport.readJson(response, requestStatus, patience.signal) };
   } finally {

@@ -3,16 +3,21 @@ import { parseContentRange } from '../http/range.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { Content } from './content.ts';
 import { type DatasetResponse, readDatasetResponse, type ResponseContext } from './dataset-response.ts';
+import { requireMinAge, toMinAge } from './min-age.ts';
 import { createSha256 } from './sha256.ts';
+import type { VersionOptions } from './subject.ts';
 
 /** Which bytes of a dataset to open, and how they are checked. */
-export interface OpenOptions {
+export interface OpenOptions extends VersionOptions {
   readonly signal?: AbortSignal | undefined;
   /** Where to begin, in bytes. Default 0. */
   readonly offset?: number | undefined;
   /** How many bytes, from 1; fewer come where the dataset ends before. Default all from `offset` on. */
   readonly length?: number | undefined;
-  /** Only of this version: its strong entity tag, with its quotes. Default whatever is there. */
+  /**
+   * Only of this version: its strong entity tag, with its quotes; with `onChange`, which of its beginnings. Default whatever
+   * is there.
+   */
   readonly etag?: string | undefined;
   /**
    * Compare a whole dataset with the digest that its node gives; the reading ends with `content_mismatch` where they differ.
@@ -33,19 +38,22 @@ const isCount = (value: number, least: number): boolean => Number.isSafeInteger(
 /** Asks for a part of a dataset as a resource of HTTP. @throws {RelayError} not_supported where its node can send none. */
 export async function openPart(
   context: ResponseContext,
-  { offset = 0, length, etag }: Pick<OpenOptions, 'offset' | 'length' | 'etag'>,
+  { offset = 0, length, etag, minAgeMs }: Pick<OpenOptions, 'offset' | 'length' | 'etag' | 'minAgeMs'>,
 ): Promise<DatasetResponse> {
-  const { transport, mac, dataset, signal } = context;
+  const { transport, mac, dataset, signal, onChange } = context;
   if (!isCount(offset, 0) || (length !== undefined && !isCount(length, 1))) {
     throw new RelayError('usage', 'offset must be a whole number from 0, and length one from 1');
   }
   const last = length === undefined ? '' : offset + length - 1;
+  const query = { ...(onChange === 'prefix' && { on_change: onChange }), ...toMinAge({ minAgeMs }) };
   const response = await transport.send({
     method: 'GET',
     path: `connectors/${mac}/datasets/${encodeDatasetPath(dataset)}`,
+    query,
     headers: { Range: `bytes=${offset}-${last}`, ...(etag !== undefined && { 'If-Match': etag }) },
     signal,
   });
+  await requireMinAge(response, query);
   const range = parseContentRange(response.headers.get('Content-Range') ?? '');
   if (response.status === 206 && range?.offset === offset) {
     const part = await readDatasetResponse(response, context, { offset, end: offset + range.length });

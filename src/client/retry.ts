@@ -6,7 +6,10 @@ import { backoff, pause } from './pause.ts';
 export interface RetryOptions {
   /** How often, after failures that may pass. With 0 a router that cannot be reached is not waited for either. */
   readonly retries: number;
-  /** How long to wait for a connector that is offline, or a router that cannot be reached for more than a minute, in milliseconds. */
+  /**
+   * How long to wait for a connector that is offline, for a dataset that is too recent, or for a router that cannot be reached
+   * for more than a minute, in milliseconds.
+   */
   readonly waitMs: number;
   readonly signal: AbortSignal;
   /** Whether asking again is still possible: not once bytes are out that cannot be taken back. */
@@ -38,8 +41,8 @@ const NOBODY_PATIENCE_MS = 15_000;
  * what a router answered. One that cannot be reached, because it restarts, is asked for a minute (a quarter of one where
  * nobody was there from the first), or `retries` times where
  * that takes longer. A connector that is offline is waited for within `waitMs`, since asking it again at once changes
- * nothing. Pauses grow exponentially, with jitter, and are never shorter than the router asked for (`Retry-After`,
- * RFC 9110 §10.2.3).
+ * nothing; so is a dataset that is too recent, where that is time enough. Pauses grow exponentially, with jitter, and are
+ * never shorter than the router asked for (`Retry-After`, RFC 9110 §10.2.3).
  */
 export async function withRetries<T>(attempt: () => Promise<T>, options: RetryOptions): Promise<T> {
   const { retries, waitMs, signal, mayRetry = () => true, onRetry, now = Date.now } = options;
@@ -52,15 +55,19 @@ export async function withRetries<T>(attempt: () => Promise<T>, options: RetryOp
       return await attempt();
     } catch (error) {
       if (!(error instanceof RelayError) || signal.aborted || !mayRetry()) throw error;
-      const asked = Math.min(MAX_RETRY_AFTER_MS, (error.details.retry_after ?? 0) * 1000);
+      const retryAfterMs = (error.details.retry_after ?? 0) * 1000;
+      const asked = Math.min(MAX_RETRY_AFTER_MS, retryAfterMs);
       const isOffline = error.code === 'connector_offline';
       const isAway = error.code === 'router_unreachable' && error.retryable;
+      const isTooRecent = error.code === 'dataset_too_recent';
       awaySince = isAway ? (awaySince ?? now()) : undefined;
       wasThere ||= !isNobodyThere(error.cause);
       const patienceMs = wasThere ? ROUTER_PATIENCE_MS : NOBODY_PATIENCE_MS;
       const patienceUntil = awaySince !== undefined && retries > 0 ? awaySince + patienceMs : waitUntil;
       const left = Math.max(waitUntil, patienceUntil) - now();
-      if ((isOffline || isAway) && left > 0) {
+      // It will not be old enough in time.
+      if (isTooRecent && retryAfterMs > left) throw error;
+      if ((isOffline || isAway || isTooRecent) && left > 0) {
         waits += 1;
         // When a connector comes back nobody knows, so its router's guess is no reason to look less often.
         const least = isOffline ? 0 : asked;
@@ -70,7 +77,7 @@ export async function withRetries<T>(attempt: () => Promise<T>, options: RetryOp
       } else {
         // One that takes long not to answer is asked as often as any other.
         const spent = isAway ? Math.max(waits, failures) : failures;
-        if (!error.retryable || isOffline || spent >= retries) throw error;
+        if (!error.retryable || isOffline || isTooRecent || spent >= retries) throw error;
         failures += 1;
         const delayMs = Math.max(asked, backoff(failures, 1000, MAX_PAUSE_MS));
         onRetry?.(error, delayMs, failures);

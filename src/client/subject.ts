@@ -1,11 +1,23 @@
 import { RelayError } from '../protocol/errors.ts';
 import type { OnChange } from '../protocol/fields.ts';
+import type { AgeOptions } from './min-age.ts';
+
+/** Which state of a dataset is asked for. */
+export interface VersionOptions extends AgeOptions {
+  /**
+   * What becomes of it when the dataset changes meanwhile. With `prefix` it may grow: what comes are the bytes that were there
+   * when it was opened, under an entity tag of their own. One that was cut, replaced or written anew still fails. Default `fail`.
+   */
+  readonly onChange?: OnChange | undefined;
+}
 
 /** What a request is about, as its JSON says it. */
 export interface Subject {
   readonly mac: string;
   readonly dataset: string;
   readonly on_change?: OnChange;
+  /** In seconds. */
+  readonly min_age?: number;
 }
 
 /**

@@ -21,6 +21,11 @@ export interface ConnectorOptions {
   readonly offload?: boolean | undefined;
   /** Also offers names of which a part begins with a dot. Default false. */
   readonly hidden?: boolean | undefined;
+  /**
+   * For how long a dataset must not have changed to be offered, by this machine's clock: a younger one may be half-written.
+   * What an app asks for counts where it is longer. Default 0: any.
+   */
+  readonly minAgeMs?: number | undefined;
   /** Transfers at once, and as many looks at the catalog. Default 250. */
   readonly maxConcurrentRequests?: number | undefined;
   /** Requests that may wait for their turn, in each of the two; those beyond are refused as `overloaded`. Default 1000. */
@@ -75,6 +80,7 @@ const DEFAULTS = {
   transport: 'auto',
   offload: true,
   hidden: false,
+  minAgeMs: 0,
   allowHttp: false,
   maxConcurrentRequests: 250,
   maxQueuedRequests: 1000,

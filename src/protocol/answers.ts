@@ -47,6 +47,8 @@ const failure = z.object({
   code: z.string().max(64),
   message: z.string().max(MAX_FAILURE_MESSAGE_LENGTH).optional(),
   size: byteCount.optional(),
+  /** Seconds after which asking again makes sense. */
+  retry_after: byteCount.optional(),
 });
 
 /**
@@ -79,19 +81,21 @@ export type Result = z.infer<typeof result>;
 /** The failure in a result as an error, where there is one. */
 export function readFailure(value: Result): RelayError | undefined {
   if (value.error === undefined) return undefined;
-  const { code, message, size } = value.error;
-  return RelayError.fromConnector(code, message ?? '', size === undefined ? {} : { size });
+  const { code, message, size, retry_after } = value.error;
+  const details = { ...(size !== undefined && { size }), ...(retry_after !== undefined && { retry_after }) };
+  return RelayError.fromConnector(code, message ?? '', details);
 }
 
 /** A failure as the JSON body of a result; words beyond what the other side takes are left out. */
 export function encodeFailure(id: string, error: RelayError): string {
-  const { size } = error.details;
+  const { size, retry_after } = error.details;
   return JSON.stringify({
     request_id: id,
     error: {
       code: error.code,
       message: error.message.slice(0, MAX_FAILURE_MESSAGE_LENGTH),
       ...(size !== undefined && { size }),
+      ...(retry_after !== undefined && { retry_after }),
     },
   });
 }

@@ -8,6 +8,7 @@ import {
   etag,
   httpUrl,
   mac,
+  minAge,
   onChange,
   requestId,
   timestamp,
@@ -20,6 +21,8 @@ export const datasetRequest = z.object({
   dataset: datasetName,
   /** Default `fail`. */
   on_change: onChange.optional(),
+  /** Default 0: of any age. */
+  min_age: minAge.optional(),
 });
 export type DatasetRequest = z.infer<typeof datasetRequest>;
 

@@ -9,6 +9,7 @@
  * - `stat`, `list`, `digest`: answers these commands; `digest` also gives a digest with a transfer when asked.
  * - `list-filter`: honours `prefix`, `glob` and `delimiter` in `list`.
  * - `prefix`: can hold to the first bytes of a dataset that grows, see `on_change` of the commands.
+ * - `min-age`: honours `min_age`, and fails with `dataset_too_recent` or leaves out of a listing what changed since.
  * - `cancel`: understands `cancel`.
  * - `progress`: reports how far an upload to the store is, at least every ten seconds.
  * - `receiving`: wants to hear when a binary body of its begins to arrive.
@@ -28,6 +29,7 @@ export const CAPABILITIES = [
   'list-filter',
   'digest',
   'prefix',
+  'min-age',
   'cancel',
   'progress',
   'receiving',

@@ -4,7 +4,7 @@ import type { ErrorCode } from './errors.ts';
 export type Pattern = 'sync' | 'stream' | 'offload';
 
 /** How a pattern came to its end. */
-export interface PatternFailure {
+interface PatternFailure {
   readonly pattern: Pattern;
   readonly code: ErrorCode;
 }

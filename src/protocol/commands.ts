@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { decodeJson, type Decoded, undecodable } from './codec.ts';
 import { RelayError } from './errors.ts';
-import { byteCount, datasetName, etag, httpUrl, requestId, timestamp, traceparent } from './fields.ts';
+import { byteCount, datasetName, etag, httpUrl, minAge, requestId, timestamp, traceparent } from './fields.ts';
 import { MAX_DATASET_NAME_BYTES, MAX_FRAME_BYTES, MAX_GLOB_LENGTH, MAX_LIST_LIMIT } from './limits.ts';
 import { DELIMITER } from './name-filter.ts';
 import { isRequestId } from './request-id.ts';
@@ -37,6 +37,8 @@ const version = {
   if_match: etag.optional(),
   /** The bytes that were there at opening are wanted, though it may grow meanwhile; only to who said `prefix`. */
   on_change: z.literal('prefix').optional(),
+  /** It must not have changed for so many seconds by the node's own clock; only to who said `min-age`. */
+  min_age: minAge.optional(),
 };
 
 /** The dataset as it must be, the part that is wanted, and whether its digest is. */
@@ -90,6 +92,8 @@ const list = z.object({
   glob: z.string().max(MAX_GLOB_LENGTH).optional(),
   /** Names with another slash beyond the prefix are given as one of `prefixes`, up to that slash. */
   delimiter: z.literal(DELIMITER).optional(),
+  /** Only what has not changed for so many seconds; only to who said `min-age`. */
+  min_age: minAge.optional(),
 });
 const cancel = z.object({ command: z.literal('cancel'), request_id: requestId });
 

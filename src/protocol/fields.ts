@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { parseDatasetName, parseDirectoryName } from './dataset-name.ts';
 import { RelayError } from './errors.ts';
+import { MAX_MIN_AGE_SECONDS } from './limits.ts';
 import { MAC_PATTERN, parseMac } from './mac.ts';
 import { REQUEST_ID_SHAPE } from './request-id.ts';
 import { parseTraceparent } from './trace-context.ts';
@@ -80,6 +81,16 @@ export const encoding = z.enum(['utf8', 'base64']);
  */
 export const onChange = z.enum(['fail', 'prefix']);
 export type OnChange = z.infer<typeof onChange>;
+
+/** How long a dataset must not have changed to be given, in seconds. */
+export const minAge = z
+  .number()
+  .min(0)
+  .max(MAX_MIN_AGE_SECONDS)
+  .meta({
+    description: 'Only what has not changed for so many seconds, by the clock of its node.',
+    examples: [300],
+  });
 
 function isHttpUrl(text: string): boolean {
   // A URL parser forgives line breaks and tabs, but a header and a terminal do not.

@@ -14,6 +14,8 @@ export const HEADER = {
   currentSize: 'Relay-Current-Size',
   /** Says `prefix` on an answer whose dataset may grow meanwhile. */
   onChange: 'Relay-On-Change',
+  /** Says on an answer that only what had not changed for so many seconds was given; for `min_age`. */
+  minAge: 'Relay-Min-Age',
   /** Whether a large dataset can be had by the store as well, and what speaks for that. */
   offload: 'Relay-Offload',
   /** Strong entity tag of the dataset, with its quotes. */

@@ -24,5 +24,8 @@ export const MAX_PARTS_PER_REQUEST = 100;
 export const MAX_GLOB_LENGTH = 1024;
 export const MAX_GLOB_ALTERNATIVES = 64;
 
+/** The longest that a dataset can have to be left alone before it is given, in seconds: a hundred years. */
+export const MAX_MIN_AGE_SECONDS = 100 * 366 * 24 * 3600;
+
 /** How long a signed URL of a dataset is good at most, in seconds (as S3 has it). */
 export const MAX_SIGNED_SECONDS = 7 * 24 * 3600;

@@ -11,15 +11,6 @@ const TELLING_BYTES = 1024 * 1024;
 /** Up to which part of its time a stream may have waited for its app, for it to tell how fast its node was. */
 const APP_BOUND = 0.1;
 
-/** A transfer that came to its end. */
-interface Came {
-  readonly bytes: number;
-  /** From its first byte to its last, in ms. */
-  readonly ms: number;
-  /** How long of that the app took no more, in ms. */
-  readonly waitedMs?: number;
-}
-
 /** How fast datasets come from one node: in streams through the router, and in uploads to the store. */
 export interface NodeLine {
   readonly stream: LineRate;
@@ -35,11 +26,36 @@ export class NodeLines {
     return this.#nodes.get(mac);
   }
 
-  /** A dataset came from a node whole, by this way. */
-  note(mac: Mac, way: keyof NodeLine, { bytes, ms, waitedMs = 0 }: Came): void {
-    if (bytes < TELLING_BYTES || waitedMs > APP_BOUND * ms) return;
+  /** Follows a transfer of so many bytes as far as is known; undefined where it is too short to tell anything. */
+  follow(mac: Mac, way: keyof NodeLine, bytes: number | undefined): Passage | undefined {
+    if (bytes !== undefined && bytes < TELLING_BYTES) return undefined;
     let node = this.#nodes.get(mac);
     if (node === undefined) this.#nodes.set(mac, (node = { stream: new LineRate(), upload: new LineRate() }));
-    node[way].note({ bytes, ms, madeMs: 0 }, performance.now());
+    return new Passage(node[way]);
+  }
+}
+
+/** One transfer on its way. What others brought by the same way meanwhile counts for how fast that is. */
+export class Passage {
+  readonly #line: LineRate;
+  readonly #carriedBefore: number;
+  readonly #begunAt = performance.now();
+
+  constructor(line: LineRate) {
+    this.#line = line;
+    this.#carriedBefore = line.carried;
+  }
+
+  /** So many bytes came. */
+  carry(bytes: number): void {
+    this.#line.carried += bytes;
+  }
+
+  /** All has come. @param waitedMs how long its app took no more of it, in ms. */
+  end(waitedMs = 0): void {
+    const now = performance.now();
+    const ms = now - this.#begunAt;
+    const bytes = this.#line.carried - this.#carriedBefore;
+    if (bytes >= TELLING_BYTES && waitedMs <= APP_BOUND * ms) this.#line.note({ bytes, ms, madeMs: 0 }, now);
   }
 }

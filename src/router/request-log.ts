@@ -23,6 +23,8 @@ interface RequestFields {
   readonly dataset: DatasetName;
   /** Default `fail`. */
   readonly onChange?: OnChange | undefined;
+  /** For how long the dataset must not have changed, in seconds. Default 0: any. */
+  readonly minAgeS?: number | undefined;
   /** Its app comes back for the outcome: it is kept for a while, and outlives the app's connection where it is asynchronous. */
   readonly keep: boolean;
   /** The id of the token that it was made with. */
@@ -47,6 +49,7 @@ export class RequestRecord implements RequestFields {
   readonly mac: Mac;
   readonly dataset: DatasetName;
   readonly onChange: OnChange;
+  readonly minAgeS: number;
   readonly keep: boolean;
   readonly tokenId: string | undefined;
   readonly startedAt = performance.now();
@@ -71,6 +74,7 @@ export class RequestRecord implements RequestFields {
     this.mac = fields.mac;
     this.dataset = fields.dataset;
     this.onChange = fields.onChange ?? 'fail';
+    this.minAgeS = fields.minAgeS ?? 0;
     this.keep = fields.keep;
     this.tokenId = fields.tokenId;
     this.#onEnd = onEnd;

@@ -78,11 +78,22 @@ test('from far away a stream comes by several connections, in order and verified
   expect(site.line.mostFetching).toBeGreaterThan(2);
 });
 
-test('from far away it comes by one where more are not wanted', async () => {
+test.each(['request-stream', 'request'])('from far away %s takes one where more are not wanted', async (command) => {
   await using site = await makeSite(25);
-  const { code, stdout, stderr } = await runRelay([...site.args, '--max-parallel', '1']);
+  const args = site.args.map((word) => (word === 'request-stream' ? command : word));
+  const { code, stdout, stderr } = await runRelay([...args, '--max-parallel', '1']);
   expect([code, stderr]).toEqual([0, '']);
   expect(stdout.equals(site.bytes)).toBe(true);
+  expect(site.line.mostFetching).toBe(1);
+});
+
+test('from far away a pattern takes one for each dataset where more are not wanted', async () => {
+  await using site = await makeSite(25);
+  const [, , ...rest] = site.args;
+  const args = ['app', 'request', ...rest.slice(0, -1), '*.bin', '-o', site.out, '--max-parallel', '1'];
+  const { code, stderr } = await runRelay(args);
+  expect([code, stderr]).toEqual([0, expect.stringMatching(/^relay: 1 fetched/)]);
+  expect((await readFile(site.target)).equals(site.bytes)).toBe(true);
   expect(site.line.mostFetching).toBe(1);
 });
 

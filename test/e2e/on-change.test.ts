@@ -60,7 +60,7 @@ const PREFIX = ['--on-change', 'prefix'];
 const GROWN = /the dataset has grown to 5\.\d MiB meanwhile; these are its first 5\.7 MiB/;
 
 describe('relay app with --on-change prefix', () => {
-  test.each(['request-sync', 'request-stream', 'request-offload'])(
+  test.each(['request', 'request-sync', 'request-stream', 'request-offload'])(
     '%s gets a log that is written to meanwhile, as it was, and says so',
     async (command) => {
       line.hold();
@@ -74,6 +74,30 @@ describe('relay app with --on-change prefix', () => {
       expect(await readdir(out)).toEqual(['app.log']);
     },
   );
+
+  test('request of a pattern gets it too', async () => {
+    line.hold();
+    const app = startRelay([
+      'app',
+      'request',
+      '--router',
+      via,
+      '--verify',
+      '--retry',
+      '0',
+      '-o',
+      out,
+      ...PREFIX,
+      NODE,
+      '*.log',
+    ]);
+    await line.stalled;
+    await grow();
+    line.release();
+    const { code, stderr } = await app.result;
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/^relay: 1 fetched/)]);
+    expect(sha256(await readFile(target))).toBe(sha256(BYTES));
+  });
 
   test('says nothing of a dataset that stays as it is', async () => {
     const { code, stderr } = await runRelay(argsOf('request-stream', ...PREFIX));
@@ -111,7 +135,7 @@ describe('relay app with --on-change prefix', () => {
     expect(resumed['offset']).toBeGreaterThan(0);
   });
 
-  test.each(['request-stream', 'request-offload'])(
+  test.each(['request', 'request-stream', 'request-offload'])(
     '%s that was interrupted goes on with its file, though the log has grown since',
     async (command) => {
       await using app = await FaultyLine.to(Number(new URL(router.url).port));

@@ -24,6 +24,7 @@ export const TRANSFER_OPTIONS = [
   'output',
   'verify',
   'on-change',
+  'min-age',
   'stall-timeout',
   'progress',
 ] as const satisfies OptionName[];

@@ -3,7 +3,7 @@ import { addOptions } from '../flags.ts';
 import type { CommandContext } from '../io.ts';
 import { type AppCommand, addMacArgument, COMMON_OPTIONS } from './arguments.ts';
 import { escapeForTerminal } from '../escape.ts';
-import { formatTime } from './format.ts';
+import { formatDuration, formatTime } from './format.ts';
 import { print } from './output.ts';
 import { runSession, type Session } from './session.ts';
 
@@ -21,7 +21,7 @@ export function datasetsCommand(context: CommandContext): AppCommand<DatasetsArg
     describe: 'List the datasets that a connector offers, a name a line',
     builder: (yargs) =>
       addOptions(addMacArgument(yargs, 'glob'), 'app', {
-        names: [...COMMON_OPTIONS, 'json'],
+        names: [...COMMON_OPTIONS, 'min-age', 'json'],
         completing: context.completing,
       })
         .positional('glob', { describe: 'Only names that match; * stops at /, ** does not', type: 'string' })
@@ -43,7 +43,7 @@ async function listDatasets(session: Session, { mac, glob, prefix, long = false 
   await session.retrying(
     async () => {
       let head = config.json ? '{"datasets":[' : '';
-      for await (const dataset of client.datasets(mac, { prefix, glob, signal })) {
+      for await (const dataset of client.datasets(mac, { prefix, glob, minAgeMs: config.minAgeMs, signal })) {
         await print(io, head + toText(dataset, printed), signal);
         head = '';
         printed += 1;
@@ -54,7 +54,8 @@ async function listDatasets(session: Session, { mac, glob, prefix, long = false 
   );
   if (printed === 0 && !config.json) {
     const isAll = glob === undefined && prefix === undefined;
-    session.note(isAll ? 'the connector offers no dataset' : `no dataset matches ${glob ?? `${prefix}…`}`);
+    const what = config.minAgeMs > 0 ? `no dataset unchanged for ${formatDuration(config.minAgeMs)}` : 'no dataset';
+    session.note(isAll ? `the connector offers ${what}` : `${what} matches ${glob ?? `${prefix}…`}`);
   }
 }
 

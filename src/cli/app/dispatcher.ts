@@ -7,6 +7,7 @@ import { createTunnel, proxyHeaders, type TunnelTarget } from '../../http/proxy/
 import type { Trust } from '../../http/trust.ts';
 import type { Fetch } from '../../index.ts';
 import { createFetch } from './fetch.ts';
+import { OpenResponses } from './open-responses.ts';
 
 /** A `fetch` with connections of its own, to be closed when the work is done. */
 export interface Connections {
@@ -26,9 +27,12 @@ export function openConnections(chooseProxy: ChooseProxy, trust: Trust, stallMs:
   const closing = new AbortController();
   const timeouts = { headersTimeout: 0, bodyTimeout: stallMs };
   const roundTrips = new Map<string, number>();
-  const direct = new Agent({ ...timeouts, connect: createConnector(trust, roundTrips) });
-  const tunnelled = new Agent({ ...timeouts, connect: createTunneller(chooseProxy, trust, closing.signal) });
-  const dispatcher = direct.compose((dispatch) => (options, handler) => {
+  const responses = new OpenResponses();
+  const direct = new Agent({ ...timeouts, connect: responses.watch(createConnector(trust, roundTrips)) });
+  const tunneller = createTunneller(chooseProxy, trust, closing.signal);
+  const tunnelled = new Agent({ ...timeouts, connect: responses.watch(tunneller) });
+  const dispatcher = direct.compose((dispatch) => (options, outer) => {
+    const handler = responses.follow(outer);
     const target = new URL(String(options.origin));
     const proxy = chooseProxy(target);
     if (proxy === undefined) return dispatch(options, handler);

@@ -64,6 +64,10 @@ async function findWords(error: RelayError, context: ErrorContext): Promise<stri
           ? 'Ask again once nobody writes to it; better still, have it written elsewhere and renamed when complete. Of one that only grows, --on-change prefix gets what is there.'
           : `--no-resume starts over with the dataset as it is now; of what it was, ${context.partial}.`,
       );
+    case 'dataset_too_recent':
+      return advise(
+        '--wait 10m waits for it, as long as nobody writes to it. The time that it has to be left alone is the longer one of --min-age here and of its connector.',
+      );
     case 'dataset_unreadable':
       return advise(
         'On the node, let the user that runs `relay connector` read the file, and close it where another program has it open.',

@@ -26,7 +26,10 @@ export async function requestMany(session: Session, mac: string, glob: string): 
   const options: DownloadOptions = {
     signal,
     glob,
+    onChange: config.onChange,
+    minAgeMs: config.minAgeMs,
     parallel: config.parallel,
+    maxParallel: config.maxParallel,
     checksum: config.checksum,
     dryRun: config.dryRun,
     resume: config.resume,
@@ -61,16 +64,17 @@ export async function requestMany(session: Session, mac: string, glob: string): 
       : await downloadFleet(client, await select(session, connectors), target, options);
   await report?.end();
   progress.close();
-  const { fetched, present, planned, failed, bytes } = summary;
-  const total = fetched + present + planned + failed;
+  const { fetched, present, planned, skipped, failed, bytes } = summary;
+  const total = fetched + present + planned + skipped + failed;
   if (connectors === undefined && total === 1 && lonely !== undefined) throw lonely;
-  if (connectors === undefined && total === 0) {
+  // What is too young today is there tomorrow.
+  if (connectors === undefined && total === 0 && config.minAgeMs === 0) {
     throw new RelayError('dataset_not_found', `no dataset of ${mac} matches ${JSON.stringify(glob)}`);
   }
   const counts = config.dryRun
     ? `${planned} to fetch (${formatBytes(bytes)}), ${present} there already, ${failed} failed`
     : `${fetched} fetched (${formatBytes(bytes)} in ${formatDuration(Date.now() - startedAt)}), ${present} there already, ${failed} failed`;
-  session.note(counts);
+  session.note(skipped > 0 ? `${counts}, ${skipped} changed meanwhile and left out` : counts);
   if (unverified > 0)
     session.note(`${unverified} unverified: their nodes gave no digest (--verify makes this an error)`);
   if (failed > 0)
@@ -81,6 +85,7 @@ const nameOf = (mac: string, dataset: string | undefined): string =>
   dataset === undefined ? mac : `${mac} ${JSON.stringify(dataset).slice(1, -1)}`;
 
 function describe({ mac, dataset, outcome, error, size = 0 }: DownloadResult): string | undefined {
+  if (outcome === 'skipped') return `${nameOf(mac, dataset)}: left out, ${error?.message}`;
   if (outcome === 'planned') return `${nameOf(mac, dataset)}: ${formatBytes(size)}, to fetch`;
   return error && `${nameOf(mac, dataset)}: ${error.message} (${error.code})`;
 }

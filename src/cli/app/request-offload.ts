@@ -92,6 +92,7 @@ async function ask(
       signal,
       ...wish,
       onChange: config.onChange,
+      minAgeMs: config.minAgeMs,
       wantDigest,
       ...(output.showsProgress && { onProgress }),
     });

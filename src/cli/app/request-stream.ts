@@ -42,6 +42,7 @@ async function requestStream(session: Session, mac: string, dataset: string): Pr
             known,
             onInterruption,
             onChange: config.onChange,
+            minAgeMs: config.minAgeMs,
             parallel: config.maxParallel,
           }),
         client.datasetUrl(mac, dataset),

@@ -27,11 +27,12 @@ export function requestSyncCommand(context: CommandContext): AppCommand<{ mac: s
 
 async function requestSync(session: Session, mac: string, dataset: string): Promise<void> {
   const { client, config, signal } = session;
+  const { onChange, minAgeMs } = config;
   if (config.json) return printAnswer(session, mac, dataset);
   const output = new Output(session);
   await output.prepare();
   await session.retrying(
-    () => output.deliver(() => client.requestSyncBytes(mac, dataset, { signal, onChange: config.onChange })),
+    () => output.deliver(() => client.requestSyncBytes(mac, dataset, { signal, onChange, minAgeMs })),
     () => output.mayTryAgain,
   );
 }
@@ -40,7 +41,8 @@ async function requestSync(session: Session, mac: string, dataset: string): Prom
 async function printAnswer(session: Session, mac: string, dataset: string): Promise<void> {
   const { client, config, signal, io } = session;
   const answer = await session.retrying(async () => {
-    const received = await client.requestSync(mac, dataset, { signal, onChange: config.onChange });
+    const { onChange, minAgeMs } = config;
+    const received = await client.requestSync(mac, dataset, { signal, onChange, minAgeMs });
     return (await isVerified(received, config.verify)) ? received : { ...received, unverified: true };
   });
   if ('unverified' in answer) session.note('unverified: the node gave no digest, so only the size was checked');

@@ -17,7 +17,17 @@ export function requestCommand(context: CommandContext): AppCommand<{ mac: strin
     describe: 'Get a dataset by whichever pattern fits, or all that match a pattern, of one connector or many',
     builder: (yargs) =>
       addOptions(addSelectionArguments(yargs), 'app', {
-        names: [...RESUMABLE_OPTIONS, 'json', 'verbose', 'connectors', 'parallel', 'checksum', 'dry-run', 'report'],
+        names: [
+          ...RESUMABLE_OPTIONS,
+          'max-parallel',
+          'json',
+          'verbose',
+          'connectors',
+          'parallel',
+          'checksum',
+          'dry-run',
+          'report',
+        ],
         completing: context.completing,
       })
         .usage("$0 app request <mac> <dataset> [options]\n$0 app request <mac> 'GLOB' -o DIR [options]")
@@ -85,7 +95,8 @@ async function requestOne(session: Session, mac: string, dataset: string): Promi
   const mayRetry = (): boolean => output.mayTryAgain;
   const onInterruption = (error: RelayError, offset: number): void =>
     note(`${error.message}; going on after ${formatBytes(offset)}`);
-  const how = { signal, fetch, stallTimeoutMs: config.stallTimeoutMs, onInterruption };
+  const { stallTimeoutMs, onChange, minAgeMs, maxParallel: parallel } = config;
+  const how = { signal, fetch, stallTimeoutMs, onChange, minAgeMs, parallel, onInterruption };
   let isSpoilt = false;
   const ways = new Ways({}, ({ pattern, reason }) => {
     if (config.verbose) note(`request-${pattern}: ${reason}`);

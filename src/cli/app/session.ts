@@ -3,7 +3,7 @@ import { readProxySettings } from '../../config/proxy.ts';
 import { resolveConfig } from '../../config/resolve.ts';
 import { createProxyChooser } from '../../http/proxy/choose-proxy.ts';
 import { createTrust } from '../../http/trust.ts';
-import { type Fetch, RelayClient, RelayError, type RetryOptions, withRetries } from '../../index.ts';
+import { type ErrorCode, type Fetch, RelayClient, RelayError, type RetryOptions, withRetries } from '../../index.ts';
 import { parseTraceparent } from '../../protocol/trace-context.ts';
 import { certificatesSource } from '../certificates.ts';
 import { tokenSource } from '../credentials.ts';
@@ -38,6 +38,12 @@ export interface Session {
   /** Tries until it works, as `--retry` and `--wait` have it. */
   readonly retrying: <T>(attempt: () => Promise<T>, mayRetry?: () => boolean) => Promise<T>;
 }
+
+/** Whose absence is waited out, by what tells of it. */
+const WAITED_FOR: Readonly<Partial<Record<ErrorCode, string>>> = {
+  connector_offline: 'the connector',
+  dataset_too_recent: 'the dataset',
+};
 
 /** Thrown by a command whose output nobody reads any more: it ends at once, and well. */
 export class OutputClosed extends Error {
@@ -130,7 +136,7 @@ function createSession(io: Io, config: Config<'app'>, client: RelayClient, fetch
         note(`${error.message}; trying again in ${formatDuration(delayMs)} (${retry} of ${config.retry})`);
         return;
       }
-      const subject = error.code === 'connector_offline' ? 'the connector' : 'the router';
+      const subject = WAITED_FOR[error.code] ?? 'the router';
       if (told !== subject) {
         note(`${error.message}; waiting for ${subject} for up to ${formatDuration(leftMs)}`);
         const hint = HINTS[error.code];

@@ -13,7 +13,7 @@ export function statCommand(context: CommandContext): AppCommand<{ mac: string; 
     describe: 'Show size, time of change, type and version of a dataset',
     builder: (yargs) =>
       addOptions(addDatasetArguments(yargs), 'app', {
-        names: [...COMMON_OPTIONS, 'json'],
+        names: [...COMMON_OPTIONS, 'min-age', 'json'],
         completing: context.completing,
       })
         .usage('$0 app stat <mac> <dataset> [options]')
@@ -23,7 +23,8 @@ export function statCommand(context: CommandContext): AppCommand<{ mac: string; 
 }
 
 async function showStat({ client, config, io, signal, retrying }: Session, mac: string, name: string): Promise<void> {
-  const { size, lastModified, etag, contentType } = await retrying(() => client.stat(mac, name, { signal }));
+  const { minAgeMs } = config;
+  const { size, lastModified, etag, contentType } = await retrying(() => client.stat(mac, name, { signal, minAgeMs }));
   const mtime = lastModified && formatTime(lastModified);
   if (config.json) {
     return print(io, `${JSON.stringify({ name, size, mtime, etag, content_type: contentType })}\n`, signal);

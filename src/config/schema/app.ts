@@ -155,6 +155,6 @@ export const APP_OPTIONS = {
     default: '0s',
     placeholder: 'TIME',
     summary:
-      'How long to wait for a connector that is offline, or for a router that cannot be reached beyond the minute',
+      'How long to wait for a connector that is offline, a dataset that is too recent, or a router that cannot be reached beyond the minute',
   },
 } as const satisfies Readonly<Record<string, OptionDescriptor>>;

@@ -1,3 +1,4 @@
+import { MAX_MIN_AGE_SECONDS } from '../../protocol/limits.ts';
 import type { OptionDescriptor } from '../descriptor.ts';
 
 /** Options of the connector, and of the others where they have the same. */
@@ -63,6 +64,17 @@ export const CONNECTOR_OPTIONS = {
     group: 'Data',
     default: 'false',
     summary: 'Offer hidden files as well, those with a name that begins with a dot',
+  },
+  'min-age': {
+    roles: ['connector', 'app'],
+    kind: 'duration',
+    group: 'Data',
+    default: '0s',
+    min: 0,
+    max: MAX_MIN_AGE_SECONDS * 1000,
+    placeholder: 'TIME',
+    summary:
+      "Only datasets that have not changed for this long by the node's clock: a younger one may be half-written. The longer of connector and app counts",
   },
   offload: {
     roles: ['connector'],

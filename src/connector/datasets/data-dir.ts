@@ -24,7 +24,7 @@ export interface Root {
   readonly warm: Warm;
 }
 
-type DataDirOptions = Pick<DataDir, 'hidden' | 'platform'>;
+type DataDirOptions = Pick<DataDir, 'hidden' | 'platform'> & Partial<Pick<DataDir, 'minAgeMs'>>;
 
 /** The data directory: where it is and whether it is still what it was at the start. */
 export class DataDir {
@@ -35,16 +35,19 @@ export class DataDir {
   #disk: Disk;
   /** Whether names with a part that begins with a dot are offered. */
   readonly hidden: boolean;
+  /** For how long a dataset must not have changed to be offered, in ms; 0 for any. */
+  readonly minAgeMs: number;
   /** Whose rules for names and paths hold: that of this machine. */
   readonly platform: NodeJS.Platform;
 
   private constructor(
     dir: string,
-    { hidden, platform }: DataDirOptions,
+    { hidden, platform, minAgeMs = 0 }: DataDirOptions,
     { wasMountPoint, localDevice }: { wasMountPoint: boolean; localDevice: bigint | undefined },
   ) {
     this.#dir = dir;
     this.hidden = hidden;
+    this.minAgeMs = minAgeMs;
     this.platform = platform;
     this.#wasMountPoint = wasMountPoint;
     this.#localDevice = localDevice;

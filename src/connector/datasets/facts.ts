@@ -13,6 +13,8 @@ export interface DatasetFacts {
   readonly etag: string;
   /** Time of the last change; undefined where the file system has one that no calendar knows. */
   readonly modifiedAt: Date | undefined;
+  /** The same as the file system has it, in ms since 1970. */
+  readonly mtimeMs: number;
   readonly contentType: string;
 }
 
@@ -27,6 +29,7 @@ export function readFacts(name: DatasetName, stats: BigIntStats): DatasetFacts {
     size: Number(stats.size),
     etag: computeEtag(stats),
     modifiedAt: mtimeMs >= FIRST_YEAR && mtimeMs <= LAST_YEAR ? new Date(mtimeMs) : undefined,
+    mtimeMs,
     contentType: guessContentType(name),
   };
 }

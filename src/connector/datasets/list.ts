@@ -4,6 +4,7 @@ import type { Logger } from '../../observability/logger.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { cursorAfter, type NameFilter, rollUp } from '../../protocol/name-filter.ts';
+import { isTooRecent } from './age.ts';
 import type { DataDir, Root } from './data-dir.ts';
 import { type Directory, openDirectory } from './directory.ts';
 import { type DatasetFacts, readFacts } from './facts.ts';
@@ -30,6 +31,8 @@ interface ListOptions {
   readonly cursor?: string | undefined;
   /** Only names that this accepts. */
   readonly filter?: NameFilter | undefined;
+  /** Only what has not changed for so long, in ms. Default 0: any. */
+  readonly minAgeMs?: number | undefined;
   /** Give what lies below the next slash after this beginning as one name that ends in a slash. */
   readonly rollUpBeyond?: string | undefined;
   /** Whether to say where the walk is, though it found nothing. */
@@ -68,7 +71,7 @@ interface Place {
 /**
  * Walks all datasets in order of code units of their whole names. A part of one directory's names is in memory for each
  * level of depth; what precedes the cursor, and what the filter cannot accept, is not entered. Left out is what would not
- * open: links that lead out, what is no regular file, names that are not UTF-8. What may not be read is listed, since it is
+ * open: what changed too lately, links that lead out, what is no regular file, names that are not UTF-8. What may not be read is listed, since it is
  * there.
  * @throws {RelayError} data_dir_unavailable when the directory, or the disk under it, is gone.
  */
@@ -87,6 +90,7 @@ class Walk {
   readonly #dataDir: DataDir;
   readonly #options: ListOptions;
   readonly #last: LastRead<Entry>;
+  readonly #startedAt = Date.now();
 
   constructor(root: Root, dataDir: DataDir, options: ListOptions) {
     this.#last = LAST_READ.get(dataDir) ?? new LastRead();
@@ -238,7 +242,7 @@ class Walk {
     return rollUpBeyond !== undefined && rollUp(key, rollUpBeyond) === key;
   }
 
-  /** Each entry with its facts, if it is a dataset. Some are looked at side by side, since each look waits for a thread. */
+  /** Each entry with its facts, if it is a dataset that is wanted. Some are looked at side by side, since each look waits for a thread. */
   async *#inspectAll(
     directory: Directory,
     entries: readonly Entry[],
@@ -256,7 +260,8 @@ class Walk {
 
   async #inspect(directory: Directory, { key, name, kind }: Entry): Promise<DatasetFacts | undefined> {
     if (kind.startsWith('directory')) return undefined;
-    return kind === 'file' ? inspect(`${directory.access}/${name}`, key) : this.#inspectLink(key);
+    const facts = await (kind === 'file' ? inspect(`${directory.access}/${name}`, key) : this.#inspectLink(key));
+    return facts && isTooRecent(facts, this.#options.minAgeMs ?? 0, this.#startedAt) ? undefined : facts;
   }
 
   /** A link is taken for what opens under its name, by the same checks. */

@@ -23,9 +23,10 @@ export function answerCommand(command: RequestCommand, context: RequestContext):
 /** A command as the log shows it, without what signs an upload. */
 export function describeCommand(command: RequestCommand): Record<string, unknown> {
   if (command.command === 'list') {
-    const { cursor, prefix, glob, delimiter } = command;
-    return { command: command.command, cursor, prefix, glob, delimiter };
+    const { cursor, prefix, glob, delimiter, min_age } = command;
+    return { command: command.command, cursor, prefix, glob, delimiter, min_age };
   }
   const { offset, length } = command as { offset?: number; length?: number };
-  return { command: command.command, dataset: command.dataset_name, offset, length, on_change: command.on_change };
+  const { command: name, dataset_name: dataset, on_change, min_age } = command;
+  return { command: name, dataset, offset, length, on_change, min_age };
 }

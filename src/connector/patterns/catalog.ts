@@ -4,7 +4,7 @@ import { toDatasetInfo } from '../datasets/facts.ts';
 import { listDatasets } from '../datasets/list.ts';
 import { Progress } from './progress.ts';
 import type { Handler } from './handler.ts';
-import { describeGrowth, openWanted } from './selection.ts';
+import { describeGrowth, minAgeOf, openWanted } from './selection.ts';
 
 /** A page is cut here, in bytes of JSON, so that it stays a control message also where names are long. */
 const MAX_PAGE_BYTES = 768 * 1024;
@@ -37,6 +37,7 @@ export const answerList: Handler<'list'> = async (command, { dataDir, router, cl
   const walk = listDatasets(dataDir, {
     cursor,
     filter: new NameFilter({ prefix, glob }),
+    minAgeMs: minAgeOf(dataDir, command),
     rollUpBeyond: delimiter === undefined ? undefined : (prefix ?? ''),
     isOverdue: () => clock.now() - startedAt >= MAX_PAGE_MS,
     signal,

@@ -2,6 +2,7 @@ import { RelayError } from '../../protocol/errors.ts';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import type { DataDir } from '../datasets/data-dir.ts';
 import type { DatasetFacts } from '../datasets/facts.ts';
+import { requireAge } from '../datasets/age.ts';
 import { type OpenDataset, openDataset } from '../datasets/open.ts';
 
 /** The part of a dataset that is sent: first byte, and the first after it. */
@@ -16,18 +17,26 @@ interface Wanted {
   readonly dataset_name: DatasetName;
   readonly if_match?: string | undefined;
   readonly on_change?: 'prefix' | undefined;
+  readonly min_age?: number | undefined;
 }
+
+/** For how long a dataset must not have changed, in ms: what is asked for, or what the node wants where that is longer. */
+export const minAgeOf = (
+  { minAgeMs }: Pick<DataDir, 'minAgeMs'>,
+  { min_age: seconds = 0 }: Pick<Wanted, 'min_age'>,
+): number => Math.max(minAgeMs, seconds * 1000);
 
 /**
  * Opens the dataset that a command is about, held to what it asks for.
- * @throws {RelayError} precondition_failed when it is not the one that the command names; what {@link openDataset} throws.
+ * @throws {RelayError} dataset_too_recent when it changed since it had to be left alone; precondition_failed when it is not the
+ * one that the command names; what {@link openDataset} throws.
  */
-export async function openWanted(
-  dataDir: DataDir,
-  { dataset_name: name, if_match: etag, on_change: onChange }: Wanted,
-): Promise<OpenDataset> {
+export async function openWanted(dataDir: DataDir, wanted: Wanted): Promise<OpenDataset> {
+  const { dataset_name: name, if_match: etag, on_change: onChange } = wanted;
   const dataset = await openDataset(dataDir, name);
   try {
+    // The open file is looked at, so that none can be put in its place afterwards.
+    requireAge(dataset.facts, minAgeOf(dataDir, wanted));
     if (onChange === 'prefix') await dataset.holdToPrefix(etag);
     dataset.match(etag);
     return dataset;

@@ -45,6 +45,7 @@ const RESPONSE_HEADERS = [
   HEADER.requestId,
   HEADER.totalSize,
   HEADER.onChange,
+  HEADER.minAge,
   HEADER.currentSize,
   HEADER.offload,
   HEADER.problem,

@@ -5,7 +5,7 @@ const DIRECTORY: Answer = {
   description:
     'The whole directory, or a page of JSON where `Accept` names that and no HTML; `limit` and `cursor` are for JSON.',
   content: { 'text/html': { type: 'string' }, 'application/json': 'DatasetList' },
-  headers: ['Link', 'Cache-Control'],
+  headers: ['Link', 'Cache-Control', 'Relay-Min-Age'],
 };
 
 /** The endpoints that show connectors and what they offer. */
@@ -25,9 +25,13 @@ export const connectorOperations: Operations = {
   'GET /connectors/{mac}/datasets': {
     id: 'listDatasets',
     summary: 'What a connector offers',
-    query: ['limit', 'cursor', 'prefix', 'glob', 'delimiter'],
+    query: ['limit', 'cursor', 'prefix', 'glob', 'delimiter', 'min_age'],
     answers: {
-      200: { description: 'A page.', content: { 'application/json': 'DatasetList' }, headers: ['Link'] },
+      200: {
+        description: 'A page.',
+        content: { 'application/json': 'DatasetList' },
+        headers: ['Link', 'Relay-Min-Age'],
+      },
       308: {
         description: 'To who prefers HTML, and asks nothing: to the page.',
         headers: ['Location', 'Cache-Control'],
@@ -38,14 +42,14 @@ export const connectorOperations: Operations = {
   'GET /connectors/{mac}/datasets/': {
     id: 'showDatasets',
     summary: 'The uppermost directory of a connector as a page',
-    query: ['limit', 'cursor', 'glob'],
+    query: ['limit', 'cursor', 'glob', 'min_age'],
     answers: { 200: DIRECTORY },
     errors: ['connector_not_found', ...ASKING],
   },
   'GET /connectors/{mac}/datasets/{path...}/': {
     id: 'showDirectory',
     summary: 'A directory as a page; `path` is its name',
-    query: ['limit', 'cursor', 'glob'],
+    query: ['limit', 'cursor', 'glob', 'min_age'],
     answers: { 200: DIRECTORY },
     errors: ['connector_not_found', ...ASKING],
   },

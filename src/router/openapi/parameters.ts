@@ -1,3 +1,4 @@
+import { MAX_MIN_AGE_SECONDS } from '../../protocol/limits.ts';
 import type { JsonSchema } from './schemas.ts';
 
 interface Described {
@@ -53,6 +54,10 @@ export const QUERY = {
     description: '`prefix`: the dataset may grow meanwhile, and what was there at first is sent.',
     schema: { enum: ['fail', 'prefix'], default: 'fail' },
   },
+  min_age: {
+    description: 'Only what has not changed for so many seconds, by the clock of its node.',
+    schema: { type: 'number', minimum: 0, maximum: MAX_MIN_AGE_SECONDS, default: 0 },
+  },
   label: {
     description: '`KEY=VALUE`: only those with this label; repeated, with all of them.',
     schema: { type: 'array', items: { type: 'string', pattern: '^[^=]+=' } },
@@ -106,6 +111,12 @@ export const RESPONSE_HEADERS = {
   'Relay-Total-Size': { description: 'Size of the whole dataset in bytes, where it is known.', schema: COUNT },
   'Relay-On-Change': { description: '`prefix`, where that was asked for.', schema: TEXT },
   'Relay-Current-Size': { description: 'Size at the last look, where it may have grown.', schema: COUNT },
+  'Relay-Min-Age': { description: '`min_age`, where that was asked for.', schema: { type: 'number', minimum: 0 } },
+  'Relay-Offload': {
+    description:
+      'What speaks for the way by the store, of a large dataset that can be had by it (an Item of RFC 9651).',
+    schema: TEXT,
+  },
   'Relay-Link-Id': { description: 'Id of the link.', schema: TEXT },
   ETag: { description: 'Strong entity tag of the dataset, where it is known.', schema: TEXT },
   'Last-Modified': { description: "Time of the dataset's last change, where it is known.", schema: TEXT },

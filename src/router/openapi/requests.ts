@@ -12,13 +12,15 @@ const FACTS = [
   'Unencoded-Digest',
   'Content-Encoding',
   'Relay-On-Change',
+  'Relay-Min-Age',
   'Relay-Current-Size',
+  'Relay-Offload',
 ] as const;
 
 const LATER: Answer = {
   description: 'The request goes on by itself, or is done: `Prefer: respond-async` or `wait=N`.',
   content: { 'application/json': 'RequestAccepted' },
-  headers: ['Location', 'Preference-Applied', 'Retry-After'],
+  headers: ['Location', 'Preference-Applied', 'Retry-After', 'Relay-Min-Age'],
 };
 
 const OFFLOADING: readonly ErrorCode[] = [...ASKING, 'offload_unavailable'];
@@ -69,7 +71,11 @@ export const requestOperations: Operations = {
     headers: ['If-Match', 'Want-Repr-Digest', 'Want-Unencoded-Digest', 'Prefer', 'Cache-Control', 'traceparent'],
     body,
     answers: {
-      200: { description: 'The dataset is in the store.', content: { 'application/json': 'OffloadAnswer' } },
+      200: {
+        description: 'The dataset is in the store.',
+        content: { 'application/json': 'OffloadAnswer' },
+        headers: ['Relay-Min-Age'],
+      },
       202: LATER,
     },
     errors: OFFLOADING,
@@ -81,7 +87,7 @@ export const requestOperations: Operations = {
     headers: ['If-Match', 'Prefer', 'traceparent'],
     body,
     answers: {
-      200: { description: 'The digest.', content: { 'application/json': 'DigestAnswer' } },
+      200: { description: 'The digest.', content: { 'application/json': 'DigestAnswer' }, headers: ['Relay-Min-Age'] },
       202: LATER,
     },
     errors: ASKING,

@@ -7,6 +7,7 @@ import { Transfer } from '../transfer.ts';
 import { acceptEncoding } from './accept-encoding.ts';
 import { answerBuffered, type BufferedAnswerOptions, openBody } from './buffered-answer.ts';
 import { MemorySink, tooLargeToBuffer } from './memory-sink.ts';
+import { holdToAge } from './min-age.ts';
 import { holdToPrefix } from './on-change.ts';
 import { selectPart } from './part.ts';
 
@@ -41,6 +42,7 @@ export function buffer(
       dataset_name: record.dataset,
       max_size: bufferMaxBytes,
       ...holdToPrefix(hello, record.onChange),
+      ...holdToAge(hello, record.minAgeS),
       ...selectPart(part, transfer.resumption, ifMatch),
       ...acceptEncoding(hello),
       ...(wantDigest && part === undefined && hello.capabilities.has('digest') && { want_digest: true }),

@@ -10,6 +10,7 @@ import { createRequestId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
 import type { Exchange } from '../exchange.ts';
 import type { Hello, Link } from '../links/link.ts';
+import { holdToAge } from './min-age.ts';
 import { holdToPrefix } from './on-change.ts';
 
 /** A digest reads the whole dataset, which takes what it takes; a connector that says `progress` is held to its silence. */
@@ -79,13 +80,16 @@ interface Version {
   readonly onChange?: OnChange | undefined;
   /** The entity tag that the connector is to hold to. */
   readonly ifMatch?: string | undefined;
+  /** For how long it must not have changed, in seconds. Default 0: any. */
+  readonly minAgeS?: number | undefined;
 }
 
 const holdTo = (
   hello: Hello,
-  { onChange = 'fail', ifMatch }: Version,
-): { on_change?: 'prefix'; if_match?: string } => ({
+  { onChange = 'fail', ifMatch, minAgeS = 0 }: Version,
+): { on_change?: 'prefix'; if_match?: string; min_age?: number } => ({
   ...holdToPrefix(hello, onChange),
+  ...holdToAge(hello, minAgeS),
   ...(ifMatch !== undefined && { if_match: ifMatch }),
 });
 
@@ -127,6 +131,8 @@ export interface ListWish extends NameWish {
   readonly cursor?: string | undefined;
   /** Names with another one of these beyond the prefix are rolled up. */
   readonly delimiter?: typeof DELIMITER | undefined;
+  /** Only what has not changed for so many seconds. Default 0: any. */
+  readonly minAgeS?: number | undefined;
 }
 
 /**
@@ -136,7 +142,7 @@ export interface ListWish extends NameWish {
 export function askList(
   context: Context,
   mac: Mac,
-  { limit, cursor, ...filter }: ListWish,
+  { limit, cursor, minAgeS = 0, ...filter }: ListWish,
   signal: AbortSignal,
 ): Promise<{ datasets: DatasetInfo[]; prefixes: string[]; next?: string }> {
   return ask(context, {
@@ -148,6 +154,7 @@ export function askList(
       limit,
       ...(cursor !== undefined && { cursor }),
       ...(hello.capabilities.has('list-filter') && filter),
+      ...holdToAge(hello, minAgeS),
     }),
     read: ({ datasets, prefixes = [], next }) =>
       datasets && { datasets, prefixes, ...(next !== undefined && { next }) },

@@ -1,3 +1,4 @@
+import { RelayError } from '../../protocol/errors.ts';
 import type { DatasetFacts } from '../dataset-answer.ts';
 import type { Completion, Sink, TransferMeta } from '../transfer.ts';
 import type { MemorySink } from './memory-sink.ts';
@@ -21,6 +22,8 @@ export class EitherSink implements Sink {
   #taken: MemorySink | ResponseSink;
   #meta: TransferMeta = {};
   #timer: NodeJS.Timeout | undefined;
+  /** Told of what went wrong when nobody was there to throw it to. */
+  onError: (error: RelayError) => void = () => {};
 
   constructor(passing: ResponseSink, gathering: MemorySink, choice: Choice) {
     this.#passing = passing;
@@ -68,7 +71,11 @@ export class EitherSink implements Sink {
   #passOn(): void {
     const bytes = this.#gathering.takeOut();
     this.#taken = this.#passing;
-    this.#passing.begin(this.#meta);
-    this.#passing.write(bytes);
+    try {
+      this.#passing.begin(this.#meta);
+      this.#passing.write(bytes);
+    } catch (error) {
+      this.onError(RelayError.from(error));
+    }
   }
 }

@@ -69,7 +69,7 @@ class Selection {
   readonly question: Omit<ListWish, 'limit' | 'cursor'>;
 
   constructor(wish: ListWish, grant: Grant) {
-    const { prefix = '', glob, delimiter } = wish;
+    const { prefix = '', glob, delimiter, minAgeS } = wish;
     const isNarrower = prefix.startsWith(grant.base);
     this.#wish = wish;
     this.#grant = grant;
@@ -82,6 +82,7 @@ class Selection {
       ...(asked.prefix !== '' && { prefix: asked.prefix }),
       ...(glob !== undefined && { glob }),
       ...(this.#isRolledUpThere && { delimiter }),
+      minAgeS,
     };
   }
 

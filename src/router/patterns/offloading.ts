@@ -13,6 +13,7 @@ import { describeGrowth, explainFailure, factsOf, type Wanted } from '../dataset
 import { sendJson } from '../reply.ts';
 import type { RequestRecord } from '../request-log.ts';
 import { askStat } from './catalog.ts';
+import { holdToAge } from './min-age.ts';
 import { holdToPrefix } from './on-change.ts';
 import { type Offloaded, Upload, type Waiter } from './upload.ts';
 
@@ -137,9 +138,9 @@ export class Offloads {
     const abort = new AbortController();
     record.onAbort((error) => abort.abort(error));
     try {
-      const { mac, dataset, onChange } = record;
+      const { mac, dataset, onChange, minAgeS } = record;
       // Of a dataset that grows, the tag says how much of it is meant.
-      const version = onChange === 'prefix' ? { onChange, ifMatch } : {};
+      const version = { minAgeS, ...(onChange === 'prefix' && { onChange, ifMatch }) };
       return await askStat(context, mac, dataset, abort.signal, version);
     } catch (error) {
       // It was away when it was asked, and came back as one that cannot tell.
@@ -212,11 +213,11 @@ export class Offloads {
     const { store, index, urlTtlMs } = options;
     const source = stat?.etag === undefined ? undefined : { mac: record.mac, dataset: record.dataset, etag: stat.etag };
     const resumed = source === undefined ? undefined : this.#findUnfinished(options, source);
-    const begunAt = performance.now();
+    const passage = context.nodeLines.follow(record.mac, 'upload', stat?.size);
     const noteRate = (result: Offloaded | RelayError, { bytesStored }: Upload): void => {
       if (result instanceof RelayError || result.key === undefined) return;
-      const bytes = (result.size ?? 0) - bytesStored;
-      context.nodeLines.note(record.mac, 'upload', { bytes, ms: performance.now() - begunAt });
+      passage?.carry((result.size ?? 0) - bytesStored);
+      passage?.end();
     };
     const upload = new Upload({
       store,
@@ -269,6 +270,7 @@ export class Offloads {
           request_id: record.id,
           dataset_name: record.dataset,
           ...holdToPrefix(link.hello, record.onChange),
+          ...holdToAge(link.hello, record.minAgeS),
           ...(stat?.etag !== undefined && { if_match: stat.etag }),
           ...(link.hello.capabilities.has('digest') && { want_digest: wantDigest }),
           upload: await upload.signTarget(link),

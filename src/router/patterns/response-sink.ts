@@ -42,6 +42,8 @@ export class ResponseSink implements Sink {
   known: DatasetFacts = {};
   onBegin: () => void = () => {};
   onEnd: () => void = () => {};
+  /** Told of each piece that came. */
+  onBytes: (count: number) => void = () => {};
 
   constructor(
     request: IncomingMessage,
@@ -96,6 +98,7 @@ export class ResponseSink implements Sink {
   }
 
   write(bytes: Buffer): boolean {
+    this.onBytes(bytes.length);
     if (this.#headers !== undefined) this.#decideCoding(bytes);
     let now = bytes;
     if (this.#left !== undefined) {

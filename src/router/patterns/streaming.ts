@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { choosePattern, type Pattern } from '../../protocol/choose-pattern.ts';
-import type { RelayError } from '../../protocol/errors.ts';
 import { createRequestId } from '../../protocol/request-id.ts';
 import type { Context } from '../context.ts';
 import { explainFailure } from '../dataset-answer.ts';
@@ -14,6 +13,7 @@ import { buffer } from './buffering.ts';
 import { EitherSink } from './either-sink.ts';
 import { MemorySink } from './memory-sink.ts';
 import { describeOffload } from './offload-facts.ts';
+import { holdToAge } from './min-age.ts';
 import { holdToPrefix } from './on-change.ts';
 import { selectPart } from './part.ts';
 import type { ResponseBody } from './response-body.ts';
@@ -54,6 +54,7 @@ export function stream(
         request_id: record.id,
         dataset_name: record.dataset,
         ...holdToPrefix(hello, record.onChange),
+        ...holdToAge(hello, record.minAgeS),
         ...selectPart(part, transfer.resumption, ifMatch),
         ...(passing.expectDigest && { want_digest: true }),
         ...acceptEncoding(hello),
@@ -67,7 +68,8 @@ export function stream(
       transfer,
       fail: (thrown) => {
         const error = explainFailure(thrown, options);
-        if (mayBuffer && !transfer.isBegun && exchange?.failedByConnector === true && canBuffer(error)) {
+        const isUnknown = error.code === 'not_supported' && exchange?.failedByConnector === true;
+        if (mayBuffer && isUnknown && !transfer.isBegun) {
           // Its node knows pattern A alone.
           const commandId = createRequestId(context.routerId);
           buffer(context, record, request, response, { ...options, wantDigest, commandId, asBytes: true });
@@ -83,12 +85,18 @@ export function stream(
   });
   transfer.attach(exchange);
   record.onAbort((error) => exchange?.fail(error));
-  passing.onBegin = () => record.run();
-  passing.onEnd = () => {
-    record.succeed();
-    const ms = performance.now() - (record.beganAt ?? 0);
-    context.nodeLines.note(record.mac, 'stream', { bytes: transfer.bytesDone, ms, waitedMs: transfer.waitedMs });
+  if (sink instanceof EitherSink) sink.onError = (error) => exchange?.fail(error);
+  passing.onBegin = () => {
+    record.run();
+    const passage = context.nodeLines.follow(record.mac, 'stream', passing.known.totalSize);
+    if (passage === undefined) return;
+    passing.onBytes = (count) => passage.carry(count);
+    passing.onEnd = () => {
+      record.succeed();
+      passage.end(transfer.waitedMs);
+    };
   };
+  passing.onEnd = () => record.succeed();
 }
 
 /** How long an app may wait for the first byte of what is gathered, in ms. */
@@ -126,6 +134,3 @@ function chooseLater(
 }
 
 const ROUTER_PATTERNS: readonly Pattern[] = ['sync', 'stream'];
-
-const canBuffer = ({ code }: RelayError): boolean =>
-  choosePattern({ open: ROUTER_PATTERNS, failed: [{ pattern: 'stream', code }] })?.pattern === 'sync';

@@ -8,17 +8,19 @@ import type { Mac } from '../../protocol/mac.ts';
 import type { Context } from '../context.ts';
 import { factsOf, type Wanted } from '../dataset-answer.ts';
 import { askStat, type Look } from '../patterns/catalog.ts';
+import { holdToAge } from '../patterns/min-age.ts';
 import { holdToPrefix } from '../patterns/on-change.ts';
 import type { Part } from '../transfer.ts';
 import { answerCondition, isConditional, validatorsOf } from './dataset-conditions.ts';
 import { goneSignal } from './gone-signal.ts';
 import type { Call } from './route.ts';
 
-/** A dataset of a connector, and whether it may grow meanwhile. */
+/** A dataset of a connector, whether it may grow meanwhile, and for how many seconds it must not have changed. */
 export interface Target {
   readonly mac: Mac;
   readonly dataset: DatasetName;
   readonly onChange: OnChange;
+  readonly minAgeS: number;
 }
 
 /** What a GET is for. */
@@ -30,7 +32,7 @@ export const acceptRanges = ({ registry }: Context, mac: Mac): string =>
 
 /**
  * What is known of a dataset without reading it; undefined where its connector cannot tell.
- * @throws {RelayError} not_supported where it may grow and its connector cannot hold to what was there.
+ * @throws {RelayError} not_supported where it may grow and its connector cannot hold to what was there, or does not look at its age.
  */
 export async function lookAt(
   context: Context,
@@ -39,7 +41,10 @@ export async function lookAt(
   how: Pick<Look, 'id' | 'wantDigest'> = {},
 ): Promise<DatasetInfo | undefined> {
   const link = context.registry.findLink(target.mac);
-  if (link !== undefined) holdToPrefix(link.hello, target.onChange);
+  if (link !== undefined) {
+    holdToPrefix(link.hello, target.onChange);
+    holdToAge(link.hello, target.minAgeS);
+  }
   if (link !== undefined && !link.hello.capabilities.has('stat')) return undefined;
   try {
     return target.onChange === 'prefix'
@@ -47,13 +52,14 @@ export async function lookAt(
       : await ask(context, call, target, how);
   } catch (error) {
     // It was away when it was asked, and came back as one that cannot tell.
-    if (target.onChange === 'prefix' || RelayError.from(error).code !== 'not_supported') throw error;
+    const isHeld = target.onChange === 'prefix' || target.minAgeS > 0;
+    if (isHeld || RelayError.from(error).code !== 'not_supported') throw error;
     return undefined;
   }
 }
 
-const ask = (context: Context, call: Call, { mac, dataset }: Target, look: Look): Promise<DatasetInfo> =>
-  askStat(context, mac, dataset, goneSignal(call), look);
+const ask = (context: Context, call: Call, { mac, dataset, minAgeS }: Target, look: Look): Promise<DatasetInfo> =>
+  askStat(context, mac, dataset, goneSignal(call), { ...look, minAgeS });
 
 /** Looks at the beginning of a dataset that a condition names, where it still begins so; else at all that is there. */
 async function lookAtPrefix(context: Context, call: Call, target: Target, how: Look): Promise<DatasetInfo> {

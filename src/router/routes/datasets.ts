@@ -14,6 +14,7 @@ import { answerCondition, cacheControl, holdToIfMatch, validatorHeaders, validat
 import { acceptRanges, lookAt, select, type Selection, type Target } from './dataset-selection.ts';
 import { readMac, refuseWhileDraining } from './links.ts';
 import { answerOffload } from './offload.ts';
+import { confirmMinAge, readMinAge } from './min-age.ts';
 import { openRequest } from './open-request.ts';
 import { readRepresentation } from './representation.ts';
 import type { Call, Route } from './route.ts';
@@ -46,6 +47,8 @@ export const datasetRoutes: Route[] = [
       const { request, response, id } = call;
       const wantDigest = wantsDigest(request.headers['want-repr-digest']);
       const info = await lookAt(context, call, target, { id, wantDigest });
+      if (info === undefined && target.minAgeS > 0)
+        throw new RelayError('not_supported', 'this connector tells nothing of a dataset beforehand, its age neither');
       const ranges = acceptRanges(context, target.mac);
       const validators = info === undefined ? {} : validatorsOf(factsOf(info));
       if (answerCondition(context, call, validators, ranges)) return;
@@ -125,7 +128,9 @@ function readTarget(context: Context, call: Call): Target {
   refuseWhileDraining(context);
   const { mac, dataset } = readName(call.params);
   call.grant.requireDataset(mac, dataset);
-  return { mac, dataset, onChange: readOnChange(call) };
+  const minAgeS = readMinAge(call.query);
+  confirmMinAge(call, minAgeS);
+  return { mac, dataset, onChange: readOnChange(call), minAgeS };
 }
 
 function readName(params: Call['params']): SignedDataset {

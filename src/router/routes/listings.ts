@@ -12,6 +12,7 @@ import { type ListPage, listCovered } from '../patterns/listing.ts';
 import { neverSeen } from './connectors.ts';
 import { goneSignal } from './gone-signal.ts';
 import { readMac, refuseWhileDraining } from './links.ts';
+import { confirmMinAge, readMinAge } from './min-age.ts';
 import { readPage, sendPage } from './page.ts';
 import type { Call, Route } from './route.ts';
 
@@ -35,7 +36,7 @@ export const listingRoutes: Route[] = [
         response.end();
         return;
       }
-      await sendList(context, call, mac, readWish(query));
+      await sendList(context, call, mac, readWish(call));
     },
   },
   { method: 'GET', path: '/connectors/{mac}/datasets/', scope: 'listing', handle: showDirectory },
@@ -49,9 +50,9 @@ async function showDirectory(context: Context, call: Call): Promise<void> {
   if (checked instanceof RelayError) throw checked;
   const prefix = path === undefined ? '' : `${checked}${DELIMITER}`;
   const wish = { prefix, delimiter: DELIMITER } as const;
-  const page = { ...readWish(call.query), ...wish };
+  const page = { ...readWish(call), ...wish };
   if (namesOnlyJson(call.request.headers.accept)) await sendList(context, call, mac, page);
-  else await sendDirectory(context, call, mac, { ...wish, glob: page.glob, limit: MAX_LIST_LIMIT });
+  else await sendDirectory(context, call, mac, { ...page, limit: MAX_LIST_LIMIT, cursor: undefined });
 }
 
 /** The connector that is asked for, if it was ever there. */
@@ -63,12 +64,15 @@ function readSeen(context: Context, { params, grant }: Call): Mac {
   return mac;
 }
 
-function readWish(query: URLSearchParams): ListWish {
+function readWish(call: Call): ListWish {
+  const { query } = call;
+  const minAgeS = readMinAge(query);
+  confirmMinAge(call, minAgeS);
   const [prefix, glob] = ['prefix', 'glob'].map((name) => query.get(name) || undefined);
   const delimiter = query.get('delimiter');
   if (delimiter !== null && delimiter !== DELIMITER)
     throw new RelayError('invalid_request', `delimiter can only be ${DELIMITER}`);
-  return { ...readPage(query), prefix, glob, delimiter: delimiter ?? undefined };
+  return { ...readPage(query), prefix, glob, delimiter: delimiter ?? undefined, minAgeS };
 }
 
 async function sendList(context: Context, call: Call, mac: Mac, wish: ListWish): Promise<void> {

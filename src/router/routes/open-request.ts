@@ -3,6 +3,7 @@ import type { OnChange } from '../../protocol/fields.ts';
 import type { Mac } from '../../protocol/mac.ts';
 import type { Context } from '../context.ts';
 import type { RequestKind, RequestRecord } from '../request-log.ts';
+import { confirmMinAge } from './min-age.ts';
 import type { Call } from './route.ts';
 
 /** What an app asks for, and for how long. */
@@ -11,6 +12,7 @@ interface RequestOrder {
   readonly mac: Mac;
   readonly dataset: DatasetName;
   readonly onChange?: OnChange | undefined;
+  readonly minAgeS?: number | undefined;
   /** Its app comes back for the outcome. */
   readonly keep: boolean;
   /** It goes on without its app's connection. By default it is cancelled when that closes. */
@@ -25,11 +27,12 @@ interface RequestOrder {
  */
 export function openRequest(context: Context, call: Call, order: RequestOrder): RequestRecord {
   const { response, id, grant, slot } = call;
-  const { kind, mac, dataset, onChange, outlives = false } = order;
+  const { kind, mac, dataset, onChange, minAgeS = 0, outlives = false } = order;
   // How far a dataset has grown is told afterwards.
   const keep = order.keep || onChange === 'prefix';
   context.dispatcher.requireRoom(mac);
-  const record = context.requests.open({ id, kind, mac, dataset, onChange, keep, tokenId: grant.tokenId });
+  const record = context.requests.open({ id, kind, mac, dataset, onChange, minAgeS, keep, tokenId: grant.tokenId });
+  confirmMinAge(call, minAgeS);
   if (outlives) {
     const letGo = slot?.hold();
     if (letGo !== undefined) record.onceEnded(letGo);

@@ -71,12 +71,12 @@ function request(
     async handle(context, call) {
       refuseWhileDraining(context);
       const body = await readJson(context, call.request, datasetRequest, MAX_CONTROL_BODY_BYTES);
-      const { mac, dataset, on_change: onChange } = body;
+      const { mac, dataset, on_change: onChange, min_age: minAgeS } = body;
       call.grant.requireDataset(mac, dataset);
       const wanted = { ...readRepresentation(call.request), ...holdToIfMatch(call.request.headers) };
       const outlives = (kind === 'offload' || kind === 'digest') && readAsyncWait(call.request) !== undefined;
       const keep = outlives || wanted.wantDigest;
-      const record = openRequest(context, call, { kind, mac, dataset, onChange, keep, outlives });
+      const record = openRequest(context, call, { kind, mac, dataset, onChange, minAgeS, keep, outlives });
       await start(context, record, call, wanted);
     },
   };
@@ -86,7 +86,7 @@ async function digest(context: Context, record: RequestRecord, { ifMatch, admit 
   const abort = new AbortController();
   record.onAbort((error) => abort.abort(error));
   record.run();
-  const { id, mac, dataset, onChange } = record;
+  const { id, mac, dataset, onChange, minAgeS } = record;
   const onProgress = (bytesDone: number, totalSize: number | undefined): void => {
     record.progress = () => ({ bytesDone, totalSize });
   };
@@ -96,7 +96,7 @@ async function digest(context: Context, record: RequestRecord, { ifMatch, admit 
       etag,
       digest: value,
       currentSize,
-    } = await askDigest(context, { id, mac, dataset, onChange, ifMatch, signal: abort.signal, onProgress });
+    } = await askDigest(context, { id, mac, dataset, onChange, minAgeS, ifMatch, signal: abort.signal, onProgress });
     admit?.(etag === undefined ? {} : { etag });
     record.progress = () => ({ bytesDone: size, totalSize: size, etag, digest: value, currentSize });
     record.succeed();

@@ -60,7 +60,8 @@ export class RouteTable {
   }
 
   /** @throws {RelayError} invalid_request when a part is not percent-encoded UTF-8. */
-  find(method: string, path: string): Match {
+  find(method: string, given: string): Match {
+    const path = removeDots(given);
     for (const { pattern, routes } of this.#byPath) {
       const match = pattern.exec(path);
       if (match === null) continue;
@@ -99,6 +100,12 @@ export function loggedTarget(target = '/'): string {
   const { path, query } = splitTarget(target);
   return new URLSearchParams(query).has('signature') ? `${path}?…` : target;
 }
+
+/**
+ * The path without its parts that are a dot and mean nothing (RFC 3986 §5.2.4). Programs put one before a name that has a
+ * colon, which would be a scheme otherwise (§4.2), and not all take it out before they send it.
+ */
+const removeDots = (path: string): string => path.replaceAll(/\/(?:\.\/)+/g, '/');
 
 function compile(path: string): RegExp {
   const source = path.replace(/\{(\w+)(\.\.\.)?\}|[.*+?^$|()[\]\\]/g, (literal, name?: string, rest?: string) =>

@@ -113,6 +113,15 @@ describe('GET without via', () => {
     expect((await forced).status).toBe(501);
   });
 
+  test('asks a node that fails in another way no second time', async () => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    const answer = call(router.url, 'GET', DATASET);
+    const { request_id } = await node.next();
+    await node.post(RESULT, { request_id, error: { code: 'connector_failed', message: 'it broke' } });
+    expect((await answer).json()).toMatchObject({ status: 502, code: 'connector_failed', request_id });
+  });
+
   test('fails as pattern A does where that is no way either', async () => {
     await using router = await startRouter({ bufferMaxBytes: 2 });
     await using node = await PlainConnector.connect(router.url);

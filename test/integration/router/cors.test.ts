@@ -96,13 +96,19 @@ describe('a page that may ask', () => {
     await using _ = await startOwnConnector(router.url, Buffer.from('abc'));
     const digest = { 'Want-Repr-Digest': 'sha-256=1' };
     const answers = [
-      await call(router.url, 'HEAD', `${DATASET}?on_change=prefix`, { ...PAGE, ...digest }),
+      await call(router.url, 'HEAD', `${DATASET}?on_change=prefix&min_age=0.001`, { ...PAGE, ...digest }),
       await call(router.url, 'GET', `${DATASET}?on_change=prefix&via=sync`, { ...PAGE, ...digest }),
       await call(router.url, 'HEAD', '/connectors/00-00-00-00-00-01/datasets/x', PAGE),
     ];
     const own = answers.flatMap(({ headers }) => Object.keys(headers).filter((name) => /^relay-|digest$/.test(name)));
     expect(own).toEqual(
-      expect.arrayContaining(['relay-on-change', 'relay-current-size', 'repr-digest', 'relay-problem']),
+      expect.arrayContaining([
+        'relay-on-change',
+        'relay-min-age',
+        'relay-current-size',
+        'repr-digest',
+        'relay-problem',
+      ]),
     );
     for (const answer of answers)
       expect(listOf(answer, 'access-control-expose-headers')).toEqual(expect.arrayContaining(own));

@@ -88,7 +88,7 @@ describe('many datasets', () => {
   test('come under their names with their time, and only what changed comes again', async () => {
     const files = { 'a.csv': 'aa', 'b/c.csv': 'cc', '.d/e.txt': 'ee' };
     const first = await download({ files }, { glob: '**/*.csv' });
-    expect(first.summary).toEqual({ fetched: 2, present: 0, planned: 0, failed: 0, bytes: 4 });
+    expect(first.summary).toEqual({ fetched: 2, present: 0, planned: 0, skipped: 0, failed: 0, bytes: 4 });
     expect(await tree()).toEqual(['a.csv', 'b/c.csv']);
     expect(await readFile(join(root, 'out/b/c.csv'), 'utf8')).toBe('cc');
     expect((await stat(join(root, 'out/a.csv'))).mtimeMs).toBeCloseTo(Date.parse(MTIME), -1);

@@ -1,7 +1,8 @@
 import { appendFile, link, mkdir, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { EtagIndex, type EtagIndexOptions } from '../../../src/client/etag-index.ts';
 import { MAC } from './stub-server.ts';
@@ -89,7 +90,7 @@ describe('an index of ETags', () => {
 
   test.each([
     ['a directory', () => mkdir(index())],
-    ['a FIFO', () => Promise.resolve(execFileSync('mkfifo', [index()]))],
+    ['a FIFO', () => promisify(execFile)('mkfifo', [index()])],
     [
       'a file that has another name as well',
       async () => {

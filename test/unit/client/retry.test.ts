@@ -57,6 +57,24 @@ describe('a failure that may pass', () => {
     expect(await run([['overloaded']], { retries: 0 })).toMatchObject({ attempts: 1, outcome: 'overloaded' });
   });
 
+  test('of a dataset that is too recent is waited for within the time for that, when it will be old enough', async () => {
+    const young = (seconds: number): [ErrorCode, ErrorDetails] => ['dataset_too_recent', { retry_after: seconds }];
+    expect(await run([young(20)])).toEqual({ attempts: 1, pauses: [], outcome: 'dataset_too_recent' });
+    expect(await run([young(20)], { waitMs: 19_000 })).toMatchObject({ attempts: 1, outcome: 'dataset_too_recent' });
+    expect(await run([young(20)], { waitMs: 30_000, retries: 0 })).toEqual({
+      attempts: 2,
+      pauses: [20_000],
+      outcome: 'done',
+    });
+    // It was written to meanwhile.
+    expect(await run([young(20), young(20)], { waitMs: 30_000 })).toMatchObject({
+      attempts: 2,
+      outcome: 'dataset_too_recent',
+    });
+    // An hour is no ten minutes, which is the most that a router is believed.
+    expect(await run([young(3600)], { waitMs: 1_800_000 })).toMatchObject({ attempts: 1 });
+  });
+
   test('is retried when the router says, within bounds', async () => {
     expect((await run([['overloaded', { retry_after: 7 }]])).pauses).toEqual([7000]);
     expect((await run([['overloaded', { retry_after: 3600 }]])).pauses).toEqual([600_000]);

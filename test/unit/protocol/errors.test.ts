@@ -31,6 +31,7 @@ const PROMISED: [ErrorCode, number, number, boolean][] = [
   ['connector_failed', 502, 1, true],
   ['dataset_unreadable', 502, 1, false],
   ['connector_offline', 503, 4, true],
+  ['dataset_too_recent', 503, 8, true],
   ['data_dir_unavailable', 503, 8, true],
   ['store_unavailable', 503, 8, true],
   ['overloaded', 503, 8, true],

@@ -25,6 +25,10 @@ describe('a route', () => {
     ['GET', '/connectors/cc-28/datasets', DATASETS, { mac: 'cc-28' }],
     ['HEAD', '/connectors/cc-28/datasets/a/b%20c.csv', DATASET, { mac: 'cc-28', path: 'a/b c.csv' }],
     ['HEAD', '/connectors/cc-28/datasets/a//b/', DATASET, { mac: 'cc-28', path: 'a//b/' }],
+    // As rclone asks for it.
+    ['HEAD', '/connectors/cc-28/datasets/./12:30.csv', DATASET, { mac: 'cc-28', path: '12:30.csv' }],
+    ['HEAD', '/./connectors/cc-28/datasets/a/././.b/./c./d', DATASET, { mac: 'cc-28', path: 'a/.b/c./d' }],
+    ['HEAD', '/connectors/cc-28/datasets/a/../b/.../c', DATASET, { mac: 'cc-28', path: 'a/../b/.../c' }],
     ['GET', '/requests/x', STATUS, { id: 'x' }],
     ['DELETE', '/requests/x', CANCEL, { id: 'x' }],
     ['GET', '/openapi.json', OPENAPI, {}],
