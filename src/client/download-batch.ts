@@ -157,7 +157,7 @@ export class Download implements AsyncDisposable {
       const current = found && (await this.#compare({ mac, dataset, name }, file, found));
       if (current !== undefined) return { outcome: 'present', size: dataset.size, ...current };
       if (dryRun) return { outcome: 'planned', size: dataset.size };
-      await this.#index?.forget(name);
+      if (found !== undefined) await this.#index?.outdate(name, { mac, dataset: dataset.name }, found);
       onStart?.({ mac, dataset });
       const receipt = await downloadFile(this.#client, { mac, dataset }, file, course, {
         ...this.#options,

@@ -25,16 +25,19 @@ export interface NoteSource {
 /** What a file was like when its ETag was noted. */
 export type FileState = Pick<Stats, 'size' | 'mtimeMs'>;
 
-/** A line of the index. `etag` is null where what was noted before does not count any more. */
+/** A line of the index. */
 interface Line {
   readonly file: string;
-  readonly mac?: string;
+  readonly mac: string;
   /** Where it is not the name of the file. */
   readonly dataset?: string;
-  readonly etag: string | null;
-  readonly size?: number;
-  readonly mtime_ms?: number;
+  readonly etag: string;
+  readonly size: number;
+  readonly mtime_ms: number;
 }
+
+/** The ETag of what is known to be none of the dataset's any more: no dataset has it. */
+const OUTDATED = '';
 
 /** How an index is used. */
 export interface EtagIndexOptions {
@@ -76,17 +79,20 @@ export class EtagIndex {
     const note = this.#notes.get(file);
     const isSame =
       note?.mac === mac && (note.dataset ?? file) === dataset && note.size === size && note.mtime_ms === mtimeMs;
-    return isSame ? (note.etag ?? undefined) : undefined;
+    return isSame ? note.etag : undefined;
   }
 
   /** Notes the ETag of a finished file. */
-  note(file: string, { mac, dataset }: NoteSource, { size, mtimeMs }: FileState, etag: string): void {
-    void this.#add({ file, mac, ...(dataset !== file && { dataset }), etag, size, mtime_ms: mtimeMs });
+  note(file: string, source: NoteSource, state: FileState, etag: string): void {
+    void this.#add(file, source, state, etag);
   }
 
-  /** Takes back what was noted of a file that is about to be replaced; resolves when a kill cannot bring it back. */
-  async forget(file: string): Promise<void> {
-    if (this.#notes.get(file)?.etag != null) await this.#add({ file, etag: null });
+  /**
+   * Notes, where its ETag is known, that a file is about to be replaced. Resolves when that is written: whatever is there after a
+   * kill, the one or the other, is not taken for the dataset by what was noted.
+   */
+  async outdate(file: string, source: NoteSource, state: FileState): Promise<void> {
+    if (this.etagOf(file, source, state) !== undefined) await this.#add(file, source, state, OUTDATED);
   }
 
   /** Resolves when all is written. */
@@ -94,7 +100,8 @@ export class EtagIndex {
     await this.#writing;
   }
 
-  async #add(line: Line): Promise<void> {
+  async #add(file: string, { mac, dataset }: NoteSource, { size, mtimeMs }: FileState, etag: string): Promise<void> {
+    const line: Line = { file, mac, ...(dataset !== file && { dataset }), etag, size, mtime_ms: mtimeMs };
     this.#take(line);
     if (!this.#isUsable || this.#options.readOnly === true) return;
     this.#pending.push(JSON.stringify(line));
@@ -105,7 +112,7 @@ export class EtagIndex {
   #take(line: Line): void {
     // The order is that of the notes, so that the oldest is the first.
     this.#notes.delete(line.file);
-    if (line.etag !== null) this.#notes.set(line.file, line);
+    this.#notes.set(line.file, line);
     const [oldest] = this.#notes.size > (this.#options.maxNotes ?? MAX_NOTES) ? this.#notes.keys() : [];
     if (oldest !== undefined) this.#notes.delete(oldest);
   }
@@ -206,9 +213,8 @@ async function openOwn(path: string, flags: number): Promise<FileHandle> {
 function parseLine(text: string): Line | undefined {
   try {
     const { file, mac, dataset, etag, size, mtime_ms } = Object(JSON.parse(text)) as Record<string, unknown>;
-    if (typeof file !== 'string') return undefined;
-    if (etag === null) return { file, etag };
     const isWhole =
+      typeof file === 'string' &&
       typeof mac === 'string' &&
       (dataset === undefined || typeof dataset === 'string') &&
       typeof etag === 'string' &&

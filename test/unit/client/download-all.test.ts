@@ -218,6 +218,15 @@ describe('the ETag of a file', () => {
     expect(await outcomes({ files: { 'a.csv': 'bb' }, etag: '"w"' })).toEqual(['present']);
   });
 
+  test('tells of a change again where the run that saw it was interrupted', async () => {
+    await outcomes(A);
+    const changed = { files: { 'a.csv': 'bb' }, etag: '"w"' };
+    const stop = new AbortController();
+    await failureOf(outcomes(changed, { signal: stop.signal, onStart: () => stop.abort(new Error('enough')) }));
+    expect(await readFile(join(root, 'out/a.csv'), 'utf8')).toBe('aa');
+    expect(await outcomes(changed)).toEqual(['fetched']);
+  });
+
   test('keeps what has no time in the listing from being fetched each night', async () => {
     expect(await outcomes({ ...A, mtime: null })).toEqual(['fetched']);
     expect(await outcomes({ ...A, mtime: null })).toEqual(['present']);

@@ -41,12 +41,12 @@ describe('an index of ETags', () => {
     expect(second.etagOf('c.csv', sourceOf('c.csv'), STATE)).toBeUndefined();
   });
 
-  test('forgets what is about to be replaced, before a kill could keep it from that', async () => {
+  test('knows what is about to be replaced for outdated, before a kill could keep it from that', async () => {
     const first = await EtagIndex.open(root);
     first.note('a.csv', sourceOf('a.csv'), STATE, '"a"');
-    await first.forget('a.csv');
-    await first.forget('never.csv');
-    expect(await reread(['a.csv'])).toEqual([undefined]);
+    await first.outdate('a.csv', sourceOf('a.csv'), STATE);
+    await first.outdate('never.csv', sourceOf('never.csv'), STATE);
+    expect(await reread(['a.csv'])).toEqual(['']);
     expect(await readFile(index(), 'utf8')).not.toContain('never');
   });
 
