@@ -1,4 +1,4 @@
-import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
 import type { Logger } from '../observability/logger.ts';
 import { fromSqliteError, openStateDatabase } from './state-database.ts';
 
@@ -138,13 +138,12 @@ export class ObjectIndex {
   touch(key: string, { usedAt, urlExpiresAt }: { usedAt: Date; urlExpiresAt?: Date }): void {
     const expiry = urlExpiresAt === undefined ? null : Math.ceil(urlExpiresAt.getTime() / USE_GRAIN_MS) * USE_GRAIN_MS;
     this.#write(
-      `UPDATE objects SET last_used_at = max(last_used_at, ?1),
-         url_expires_at = CASE WHEN ?2 IS NULL THEN url_expires_at ELSE max(coalesce(url_expires_at, 0), ?2) END
-       WHERE key = ?3 AND (last_used_at <= ?1 - ?4 OR (?2 IS NOT NULL AND coalesce(url_expires_at, 0) < ?2))`,
-      usedAt.getTime(),
-      expiry,
-      key,
-      USE_GRAIN_MS,
+      `UPDATE objects SET last_used_at = max(last_used_at, :used),
+         url_expires_at = CASE WHEN :expiry IS NULL THEN url_expires_at ELSE max(coalesce(url_expires_at, 0), :expiry) END
+       WHERE key = :key AND
+         (last_used_at <= :used - :grain OR (:expiry IS NOT NULL AND coalesce(url_expires_at, 0) < :expiry))`,
+      // By names, since Node.js 22.18 takes no numbers.
+      { used: usedAt.getTime(), expiry, key, grain: USE_GRAIN_MS },
     );
   }
 
@@ -158,9 +157,10 @@ export class ObjectIndex {
    * the last minute, so that its first URL may be on the way.
    */
   isLive(key: string, now: Date): boolean {
-    const sql = `SELECT 1 FROM objects WHERE key = ?1 AND (url_expires_at > ?2 OR created_at > ?2 - ?3)
-      UNION ALL SELECT 1 FROM uploads WHERE key = ?1`;
-    return this.#run(() => this.#prepare(sql).get(key, now.getTime(), USE_GRAIN_MS) !== undefined);
+    const sql = `SELECT 1 FROM objects WHERE key = :key AND (url_expires_at > :now OR created_at > :now - :grain)
+      UNION ALL SELECT 1 FROM uploads WHERE key = :key`;
+    const values = { key, now: now.getTime(), grain: USE_GRAIN_MS };
+    return this.#run(() => this.#prepare(sql).get(values) !== undefined);
   }
 
   /** Objects without a live URL that nobody used since a time, the longest unused first. */
@@ -231,8 +231,8 @@ export class ObjectIndex {
     return this.#run(() => this.#prepare(sql).all(...values)).map(toObject);
   }
 
-  #write(sql: string, ...values: (string | number | null)[]): void {
-    this.#run(() => this.#prepare(sql).run(...values));
+  #write(sql: string, ...values: SQLInputValue[] | [Record<string, SQLInputValue>]): void {
+    this.#run(() => this.#prepare(sql).run(...(values as SQLInputValue[])));
   }
 
   #prepare(sql: string): StatementSync {

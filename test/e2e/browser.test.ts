@@ -1,22 +1,12 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { type BrowserContext, chromium } from 'playwright-core';
-import { findProgram } from '../../scripts/test-programs.mjs';
+import { openBrowser } from '../support/browser.ts';
 import { runRelay, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
 const NODE = 'cc-28-aa-01-02-03';
 const SECRET = 'one secret of more than thirty-two characters';
-const QUIET = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--no-first-run',
-];
-
 /** Names that would lead elsewhere, or be taken for markup, where they are not written rightly. */
 const NAMES = [
   'a b.csv',
@@ -29,21 +19,6 @@ const NAMES = [
   "it's.txt",
 ];
 const FOLDER = '<i>folder #1?';
-
-/** A browser of its own, which knows no one. */
-async function openBrowser(token?: string): Promise<AsyncDisposable & { context: BrowserContext }> {
-  const resources = new AsyncDisposableStack();
-  const profile = resources.use(await makeTempDir());
-  const context = await chromium.launchPersistentContext(profile.path, {
-    executablePath: await findProgram('chromium'),
-    args: QUIET,
-    headless: true,
-    acceptDownloads: true,
-    ...(token !== undefined && { httpCredentials: { username: 'anybody', password: token } }),
-  });
-  resources.defer(() => context.close());
-  return { context, [Symbol.asyncDispose]: () => resources.disposeAsync() };
-}
 
 test('somebody with a browser logs in, walks into a folder and downloads a file', async () => {
   await using data = await makeTempDir();

@@ -33,6 +33,7 @@ let mean = 0;
 beforeAll(async () => {
   dataDir = resources.use(await makeTempDir()).path;
   await writeFile(join(dataDir, 'measurements.csv'), CSV);
+  await writeFile(join(dataDir, 'big.bin'), Buffer.alloc(1000));
   const made = await run(await ensurePython(), ['-c', MAKE_DATASETS], { cwd: dataDir });
   if (made.code !== 0) throw new Error(`the datasets could not be made:\n${made.stderr}`);
   mean = Number(made.stdout.toString());
@@ -61,7 +62,7 @@ describe.each([
   }
 
   test('urllib and httpx', async () => {
-    expect(await site.python(['urllib'])).toBe(`${CSV}\n`);
+    expect(await site.python(['urllib'])).toBe(`${CSV}\n206 bytes 900-999/1000 100\n`);
     expect(await site.python(['httpx'])).toBe(`${CSV}\n304\n`);
   });
 

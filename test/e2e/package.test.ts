@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readFile, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
+import { installPackage } from '../support/installed-package.ts';
 import { run, type RunResult, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
@@ -18,14 +19,7 @@ const runThere = (program: string, args: readonly string[]): Promise<RunResult> 
   });
 
 beforeAll(async () => {
-  place = resources.use(await makeTempDir()).path;
-  // What is packed was built before the tests.
-  const packed = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', place], { cwd: ROOT });
-  const [{ filename = '' } = {}] = JSON.parse(packed.stdout.toString()) as { filename?: string }[];
-  await writeFile(join(place, 'package.json'), '{ "private": true, "type": "module" }');
-  const quiet = ['--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
-  const { code, stderr } = await run('npm', ['install', ...quiet, join(place, filename)], { cwd: place });
-  if (code !== 0) throw new Error(`npm install failed:\n${stderr}`);
+  place = resources.use(await installPackage()).path;
 }, 300_000);
 
 afterAll(() => resources.disposeAsync());
@@ -65,6 +59,9 @@ describe('the package, installed with npm', () => {
         CSV,
         `${CSV.slice(5, 12)}\n`,
         `${CSV.length} true\n`,
+        'measurements.csv fetched undefined\nmeasurements.csv present undefined\n0 1 0\n',
+        `1 0 ${CSV.length}\n`,
+        '206 time null\n',
         '200\n',
         'dataset_not_found false\n',
       ],
