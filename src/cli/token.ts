@@ -4,6 +4,7 @@ import { resolveConfig } from '../config/resolve.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { type Mac, parseMac } from '../protocol/mac.ts';
 import { ANY_MAC, type TokenRole } from '../protocol/token.ts';
+import { findTokenGlobProblem } from '../protocol/token-glob.ts';
 import { secretsSource } from './credentials.ts';
 import { addOptions, flagsOf } from './flags.ts';
 import type { CommandContext } from './io.ts';
@@ -91,6 +92,10 @@ function readWish(
   }
   if (role === 'connector' && datasets.length > 0) {
     throw new RelayError('usage', '--dataset says what may be read, and a connector reads nothing through the router');
+  }
+  for (const dataset of datasets) {
+    const problem = findTokenGlobProblem(dataset);
+    if (problem !== undefined) throw new RelayError('usage', `--dataset ${JSON.stringify(dataset)}: ${problem}`);
   }
   return {
     role,

@@ -7,9 +7,10 @@ import { nameConnectors, readOutputTemplate } from './output-template.ts';
 import { Slots } from './slots.ts';
 
 /**
- * Downloads the datasets of one connector to a directory, under their names. What is there already is left alone; each of the
- * others appears once it is complete and verified; nothing is written outside the directory, and no link is followed.
- * One that fails, or a listing that does, is told by `onResult` and counted, and does not stop the others.
+ * Downloads the datasets of one connector to a directory, under their names. What is there already is left alone, by its ETag,
+ * which `.relay-index` in the directory keeps, or else by its time; each of the others appears once it is complete and verified;
+ * nothing is written outside the directory, and no link is followed. One that fails, or a listing that does, is told by
+ * `onResult` and counted, and does not stop the others.
  * @throws {RelayError} output_failed when the directory cannot be written to. @throws the signal's reason when it fires.
  */
 export async function downloadAll(

@@ -1,12 +1,14 @@
+import type { Stats } from 'node:fs';
 import path from 'node:path';
-import picomatch from 'picomatch';
 import type { DatasetInfo } from '../protocol/answers.ts';
 import { RelayError } from '../protocol/errors.ts';
-import { Glob } from '../protocol/glob.ts';
+import { Glob, readLiteralName } from '../protocol/glob.ts';
 import type { RelayClient } from './client.ts';
+import { readTime } from './content.ts';
 import { type Course, downloadFile } from './download-file.ts';
 import type { DownloadOptions, DownloadResult, DownloadSummary } from './download-types.ts';
-import { digestCopy, findCopy, looksCurrent } from './local-copy.ts';
+import { EtagIndex } from './etag-index.ts';
+import { digestCopy, findCopy, looksCurrent, setTime } from './local-copy.ts';
 import { outputError } from './output-error.ts';
 import { withRetries } from './retry.ts';
 import { Slots } from './slots.ts';
@@ -15,14 +17,23 @@ import { foldsCase, splitTargetName, TakenNames } from './target-names.ts';
 
 const NEVER = new AbortController().signal;
 
-/** Whether a text is a pattern for names, and not one name. */
-export const isGlob = (text: string): boolean => picomatch.scan(text).isGlob;
+/** Whether a text is a pattern for names, and not one name, as it stands or with its pattern's characters escaped. */
+export const isGlob = (text: string): boolean => readLiteralName(text) === undefined;
+
+/** A dataset of a connector, and the name of the file that it goes to. */
+interface Item {
+  readonly mac: string;
+  readonly dataset: DatasetInfo;
+  readonly name: string;
+}
 
 /** Downloads datasets of one connector or of several below one directory, a limited number at a time. */
 export class Download implements AsyncDisposable {
   readonly #client: RelayClient;
   readonly #options: DownloadOptions;
   readonly #directory: TargetDirectory | undefined;
+  /** Undefined where there is no directory yet, and none is to be made. */
+  readonly #index: EtagIndex | undefined;
   readonly #path: string;
   readonly #slots: Slots;
   readonly #taken = new TakenNames();
@@ -33,13 +44,14 @@ export class Download implements AsyncDisposable {
   private constructor(
     client: RelayClient,
     directory: string,
-    opened: TargetDirectory | undefined,
+    opened: { readonly directory: TargetDirectory; readonly index: EtagIndex } | undefined,
     options: DownloadOptions,
   ) {
     this.#client = client;
     this.#options = options;
     this.#path = directory;
-    this.#directory = opened;
+    this.#directory = opened?.directory;
+    this.#index = opened?.index;
     this.#slots = new Slots(options.parallel ?? 4);
     const { glob } = options;
     const compiled = glob === undefined ? undefined : new Glob(glob);
@@ -48,8 +60,10 @@ export class Download implements AsyncDisposable {
 
   /** @throws {RelayError} output_failed when the directory cannot be made or opened. */
   static async open(client: RelayClient, directory: string, options: DownloadOptions): Promise<Download> {
-    const opened = await TargetDirectory.open(directory, options.dryRun !== true);
-    return new Download(client, directory, opened, options);
+    const { dryRun: readOnly = false, onWarning: onProblem } = options;
+    const opened = await TargetDirectory.open(directory, !readOnly);
+    const index = opened && (await EtagIndex.open(opened.access, { readOnly, onProblem }));
+    return new Download(client, directory, opened && index && { directory: opened, index }, options);
   }
 
   /** What has become of them until now. */
@@ -88,6 +102,7 @@ export class Download implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#index?.close();
     await this.#directory?.[Symbol.asyncDispose]();
   }
 
@@ -138,11 +153,16 @@ export class Download implements AsyncDisposable {
     if (entered === undefined) return { outcome: 'planned', size: dataset.size };
     try {
       const file = `${entered.access}/${parts.at(-1)}`;
-      const current = await this.#compare(mac, dataset, file);
+      const found = await findCopy(file);
+      const current = found && (await this.#compare({ mac, dataset, name }, file, found));
       if (current !== undefined) return { outcome: 'present', size: dataset.size, ...current };
       if (dryRun) return { outcome: 'planned', size: dataset.size };
+      if (found !== undefined) await this.#index?.outdate(name, { mac, dataset: dataset.name }, found);
       onStart?.({ mac, dataset });
-      const receipt = await downloadFile(this.#client, { mac, dataset }, file, course, this.#options);
+      const receipt = await downloadFile(this.#client, { mac, dataset }, file, course, {
+        ...this.#options,
+        onSaved: (saved) => this.#note({ mac, dataset, name }, course.etag, saved),
+      });
       return { outcome: 'fetched', ...receipt };
     } catch (thrown) {
       throw nameFile(thrown, path.join(this.#path, name));
@@ -153,15 +173,18 @@ export class Download implements AsyncDisposable {
 
   /** Whether the file is the dataset already; undefined where it is not. */
   async #compare(
-    mac: string,
-    dataset: DatasetInfo,
+    item: Item,
     file: string,
+    found: Stats,
   ): Promise<Pick<DownloadResult, 'digest' | 'verified'> | undefined> {
+    const { mac, dataset, name } = item;
     const { checksum = false, signal, onChange, minAgeMs } = this.#options;
-    const found = await findCopy(file);
-    if (found === undefined) return undefined;
-    if (!checksum) return looksCurrent(found, dataset) ? {} : undefined;
     if (found.size !== dataset.size) return undefined;
+    if (!checksum) {
+      const noted = dataset.etag && this.#index?.etagOf(name, { mac, dataset: dataset.name }, found);
+      const isCurrent = noted === undefined ? looksCurrent(found, dataset) : noted === dataset.etag;
+      return isCurrent ? {} : undefined;
+    }
     const [there, here] = await Promise.all([
       this.#client.requestDigest(mac, dataset.name, { signal, onChange, minAgeMs }),
       digestCopy(file, found.size, signal),
@@ -170,21 +193,51 @@ export class Download implements AsyncDisposable {
       if (error instanceof RelayError && error.code === 'not_supported') return [undefined, ''] as const;
       throw error;
     });
-    return there?.digest === here ? { digest: here, verified: true } : undefined;
+    if (there?.digest !== here) return undefined;
+    await this.#settle(item, file, found, there.etag);
+    return { digest: here, verified: true };
+  }
+
+  /** Leaves a file that was compared as one that was fetched, so that the next run need not read it. */
+  async #settle({ mac, dataset, name }: Item, file: string, found: Stats, etag: string | undefined): Promise<void> {
+    const { dryRun, onWarning } = this.#options;
+    // What the listing says is of another state than what was compared.
+    if (dryRun === true || (etag !== undefined && dataset.etag !== undefined && etag !== dataset.etag)) return;
+    const mtime = readTime(dataset.mtime);
+    try {
+      const isRight = mtime === undefined || looksCurrent(found, dataset);
+      const settled = isRight ? found : await setTime(file, found, mtime);
+      if (settled !== undefined) this.#note({ mac, dataset, name }, etag, settled);
+    } catch (error) {
+      const { message } = outputError(error, path.join(this.#path, name));
+      onWarning?.(`the time of a file that is the same cannot be set: ${message}`);
+    }
+  }
+
+  /** @param etag that of what is in the file, as far as it is known. */
+  #note({ mac, dataset, name }: Item, etag: string | undefined, saved: Pick<Stats, 'size' | 'mtimeMs'>): void {
+    if (dataset.etag === undefined || (etag !== undefined && etag !== dataset.etag)) return;
+    this.#index?.note(name, { mac, dataset: dataset.name }, saved, dataset.etag);
   }
 
   /** @throws {RelayError} output_failed when the name would be that of another file. */
   async #take(name: string): Promise<void> {
+    const { dryRun, onWarning } = this.#options;
     const taken = this.#taken.take(name);
+    const twins = this.#taken.findTwin(name);
+    if (twins !== undefined) {
+      onWarning?.(`${differing(...twins)}: where they are copied to, they may become one`);
+    }
     if (taken === undefined) return;
-    const other = JSON.stringify(taken);
-    if (taken === name) throw new RelayError('output_failed', `${other} is the name of another file of this run`);
-    const what = `${JSON.stringify(name)} and ${other} differ in letters' case or composition only`;
-    if (this.#options.dryRun !== true) {
+    if (taken === name) {
+      throw new RelayError('output_failed', `${JSON.stringify(taken)} is the name of another file of this run`);
+    }
+    const what = differing(name, taken);
+    if (dryRun !== true) {
       this.#foldsCase ??= foldsCase(this.#path);
       if (await this.#foldsCase) throw new RelayError('output_failed', `${what}, and are one file here`);
     }
-    this.#options.onWarning?.(`${what}: where they are copied to, they may become one file`);
+    onWarning?.(`${what}: where they are copied to, they may become one file`);
   }
 
   #tell(result: DownloadResult): void {
@@ -193,6 +246,9 @@ export class Download implements AsyncDisposable {
     this.#options.onResult?.(result);
   }
 }
+
+const differing = (one: string, other: string): string =>
+  `${JSON.stringify(one)} and ${JSON.stringify(other)} differ in letters' case or composition only`;
 
 /** The error, with the path that people know in place of the one by which the file was reached. */
 function nameFile(thrown: unknown, shown: string): unknown {

@@ -7,7 +7,7 @@ import type { Known } from './content.ts';
 import type { DownloadOptions } from './download-types.ts';
 import { readTime } from './content.ts';
 import { withRetries } from './retry.ts';
-import { saveTo } from './save.ts';
+import { saveTo, type SaveToOptions } from './save.ts';
 import { Ways } from './ways.ts';
 import type { Receipt } from './verify.ts';
 
@@ -34,18 +34,21 @@ export async function downloadFile(
   { mac, dataset }: { readonly mac: string; readonly dataset: DatasetInfo },
   path: string,
   course: Course,
-  options: DownloadOptions,
+  options: DownloadOptions & Pick<SaveToOptions, 'onSaved'>,
 ): Promise<Receipt> {
-  const { signal, requireDigest, resume = true, retries = 3, waitMs = 0 } = options;
+  const { signal, requireDigest, onSaved, resume = true, retries = 3, waitMs = 0 } = options;
   const { fetch, stallTimeoutMs, onChange, minAgeMs, maxParallel: parallel } = options;
   const subject = { mac, dataset };
   let isSpoilt = false;
+  /** What an earlier run has left is of a state that the dataset is no longer in. */
+  let isOutdated = false;
   let isTooRecent = false;
   const ways = new Ways({ size: dataset.size }, (choice) => {
     course.pattern = choice.pattern;
     options.onChoice?.(subject, choice);
   });
-  const save = async (): Promise<Receipt> => {
+  let isGoingOn = false;
+  const attempt = async (): Promise<Receipt> => {
     const askedBefore = ways.asked;
     const open = async (known: Known | undefined): Promise<OpenedContent> => {
       const how = { signal, known, fresh: isSpoilt, fetch, stallTimeoutMs, onChange, minAgeMs, parallel };
@@ -59,9 +62,16 @@ export async function downloadFile(
         signal,
         requireDigest,
         followLinks: false,
+        onSaved,
         onBytes: (received) => options.onBytes?.(subject, received),
         ...(dataset.size >= RESUMABLE_BYTES && {
-          resume: { from: client.datasetUrl(mac, dataset.name), startOver: !resume },
+          resume: {
+            from: client.datasetUrl(mac, dataset.name),
+            startOver: !resume || isOutdated,
+            onResume: () => {
+              isGoingOn = true;
+            },
+          },
         }),
       });
     } catch (error) {
@@ -75,6 +85,13 @@ export async function downloadFile(
       course.attempts += Math.max(1, ways.asked - askedBefore);
     }
   };
+  const save = (): Promise<Receipt> =>
+    attempt().catch((error: unknown) => {
+      if (!isGoingOn || isOutdated || !isChanged(error)) throw error;
+      // Nobody is there to be asked, and what is wanted is the dataset as it is now.
+      isOutdated = true;
+      return attempt();
+    });
   return withRetries(() => tryWays(ways, save, { signal }), {
     retries,
     waitMs,
@@ -84,6 +101,8 @@ export async function downloadFile(
     onRetry: (error, delayMs) => options.onRetry?.(mac, dataset.name, error, delayMs),
   });
 }
+
+const isChanged = (error: unknown): boolean => error instanceof RelayError && error.code === 'dataset_changed';
 
 /** A listing tells the time more exactly than HTTP does, if it is of the same version. */
 function timeOf({ etag, lastModified }: OpenedContent, dataset: DatasetInfo): Date | undefined {

@@ -78,7 +78,7 @@ export interface DownloadOptions extends DownloadEvents, VersionOptions {
   readonly parallel?: number | undefined;
   /** Over how many connections one dataset may come, as `parallel` of `requestStream` has it. Default 16. */
   readonly maxParallel?: number | undefined;
-  /** Compare what is there by SHA-256, for which the node reads it, in place of size and time of change. Default false. */
+  /** Compare what is there by SHA-256, for which the node reads it, in place of ETag and time of change. Default false. */
   readonly checksum?: boolean | undefined;
   /** Fetch nothing, and tell what would be fetched. Default false. */
   readonly dryRun?: boolean | undefined;

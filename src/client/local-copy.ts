@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs';
 import { constants } from 'node:fs';
-import { lstat, open } from 'node:fs/promises';
+import { lstat, lutimes, open } from 'node:fs/promises';
 import type { DatasetInfo } from '../protocol/answers.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { finishDigest } from '../http/digest.ts';
@@ -27,6 +27,19 @@ export function looksCurrent({ size, mtimeMs }: Stats, dataset: DatasetInfo): bo
   const there = Math.round(mtimeMs);
   // HTTP, and some file systems, know whole seconds only.
   return Math.abs(there - mtime) <= 1 || (there % 1000 === 0 && there === Math.floor(mtime / 1000) * 1000);
+}
+
+/**
+ * Gives a file that was compared the time of its dataset, if it is still what it was.
+ * @returns what it is now; undefined where that cannot be told. @throws what the system says where its time cannot be set.
+ */
+export async function setTime(path: string, before: Stats, mtime: Date): Promise<Stats | undefined> {
+  const isAsBefore = ({ ino, size, mtimeMs }: Stats): boolean =>
+    ino === before.ino && size === before.size && mtimeMs === before.mtimeMs;
+  if (!isAsBefore(await lstat(path))) return undefined;
+  await lutimes(path, new Date(), mtime);
+  const after = await lstat(path);
+  return after.ino === before.ino && after.size === before.size ? after : undefined;
 }
 
 /** The SHA-256 of a file, `sha-256=:…:`. */

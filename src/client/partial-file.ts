@@ -117,9 +117,10 @@ export class PartialFile {
   }
 
   /** Makes the content durable and gives it the target's name. */
-  async commit(lastModified: Date | undefined): Promise<void> {
-    await publish(this.handle, this.#path, this.#target, lastModified);
+  async commit(lastModified: Date | undefined): Promise<Stats> {
+    const stats = await publish(this.handle, this.#path, this.#target, lastModified);
     await this.#settle(() => this.#sidecar.remove());
+    return stats;
   }
 
   /** Leaves it for the next transfer. @returns how many bytes are there; 0 where nothing was worth leaving. */

@@ -39,6 +39,8 @@ export interface SaveToOptions extends SaveOptions {
   readonly resume?: ResumeOptions | undefined;
   /** Whether a target that is a link is followed, and one that is a device or FIFO written to. Default true. */
   readonly followLinks?: boolean | undefined;
+  /** Told of the file when it has its name: its size, and its time of change in milliseconds since 1970. */
+  readonly onSaved?: ((file: { readonly size: number; readonly mtimeMs: number }) => void) | undefined;
 }
 
 /** What makes all that has arrived useless; after anything else the next transfer may go on with it. */
@@ -261,15 +263,16 @@ async function fill(
 }
 
 async function finish(
-  file: { commit(lastModified: Date | undefined): Promise<void> },
+  file: { commit(lastModified: Date | undefined): Promise<Stats> },
   received: Received,
   content: Content,
-  { requireDigest, signal }: SaveOptions,
+  { requireDigest, signal, onSaved }: SaveToOptions,
   guard: Guard,
 ): Promise<Receipt> {
   const receipt = await verify(received, content, requireDigest);
   signal?.throwIfAborted();
-  await guard(file.commit(content.lastModified));
+  const saved = await guard(file.commit(content.lastModified));
+  onSaved?.(saved);
   return receipt;
 }
 

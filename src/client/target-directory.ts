@@ -19,12 +19,13 @@ export interface Entered {
  */
 export class TargetDirectory implements AsyncDisposable {
   readonly #path: string;
-  readonly #access: string;
+  /** The path to put before a name in the directory itself, as `enter` has it for those below. */
+  readonly access: string;
   readonly #handle: FileHandle | undefined;
 
   private constructor(directory: string, access: string, handle: FileHandle | undefined) {
     this.#path = directory;
-    this.#access = access;
+    this.access = access;
     this.#handle = handle;
   }
 
@@ -57,7 +58,7 @@ export class TargetDirectory implements AsyncDisposable {
    * @returns undefined where one is not there. @throws {RelayError} output_failed where one is a link or no directory.
    */
   async enter(parts: readonly string[], create: boolean): Promise<Entered | undefined> {
-    let at = this.#access;
+    let at = this.access;
     let held: FileHandle | undefined;
     for (const [index, part] of parts.entries()) {
       const next = `${at}/${part}`;

@@ -47,9 +47,11 @@ export class TemporaryFile {
   }
 
   /** Makes the content durable and gives it the target's name. The handle is closed. */
-  async commit(lastModified: Date | undefined): Promise<void> {
-    await publish(this.handle, this.#path, { path: this.#target, existing: this.#replaced }, lastModified);
+  async commit(lastModified: Date | undefined): Promise<Stats> {
+    const target = { path: this.#target, existing: this.#replaced };
+    const stats = await publish(this.handle, this.#path, target, lastModified);
     this.#forget();
+    return stats;
   }
 
   /** Removes it. After `commit` nothing happens. */
@@ -66,13 +68,16 @@ export class TemporaryFile {
   }
 }
 
-/** Makes a file's content durable, closes it, and gives it the name, and the mode and owner, of what it replaces. */
+/**
+ * Makes a file's content durable, closes it, and gives it the name, and the mode and owner, of what it replaces.
+ * @returns what the file is then, whatever takes its place.
+ */
 export async function publish(
   handle: FileHandle,
   path: string,
   target: { readonly path: string; readonly existing: Stats | undefined },
   lastModified: Date | undefined,
-): Promise<void> {
+): Promise<Stats> {
   if (target.existing !== undefined) {
     const { uid, gid, mode } = target.existing;
     // Only root may give files away; for anybody else the file stays their own, as with any copy.
@@ -81,9 +86,11 @@ export async function publish(
   }
   if (lastModified !== undefined) await handle.utimes(new Date(), lastModified);
   await handle.sync();
+  const stats = await handle.stat();
   await handle.close();
   await rename(path, target.path);
   await syncDirectory(dirname(target.path));
+  return stats;
 }
 
 /** `.NAME.relay-XXXX.part`, with NAME cut where the whole would be too long for a file system. */

@@ -17,6 +17,9 @@ const STAR: GlobToken = { kind: 'star' };
  */
 export const parseGlob = (text: string): GlobToken[][] => new Parser(text).parse();
 
+/** What a glob comes to that has one alternative, of characters that are themselves; undefined for any other. */
+export const parseLiteral = (text: string): string | undefined => new Parser(text).parseLiteral();
+
 class Parser {
   readonly #characters: readonly string[];
   /** For each brace that has its counterpart and a comma in between, where it closes. */
@@ -32,6 +35,16 @@ class Parser {
 
   parse(): GlobToken[][] {
     return this.#sequence(undefined);
+  }
+
+  parseLiteral(): string | undefined {
+    if (this.#closing.size > 0) return undefined;
+    let text = '';
+    for (const token of this.#sequence(undefined)[0] ?? []) {
+      if (token.kind !== 'literal') return undefined;
+      text += String.fromCodePoint(token.code);
+    }
+    return text;
   }
 
   #pairBraces(): void {

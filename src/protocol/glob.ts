@@ -1,5 +1,5 @@
 import { RelayError } from './errors.ts';
-import { parseGlob, type GlobToken as Token } from './glob-parser.ts';
+import { parseGlob, parseLiteral, type GlobToken as Token } from './glob-parser.ts';
 import { MAX_GLOB_LENGTH } from './limits.ts';
 
 /** What one part between slashes has to be; `**` stands for any number of parts. */
@@ -45,6 +45,19 @@ export class Glob {
     const parts = normal.split('/').slice(0, -1);
     return this.#alternatives.some((pattern) => [...advance(pattern, parts)].some((at) => at < pattern.length));
   }
+}
+
+/** A backslash before what would have a meaning without it. */
+const ESCAPE = /\\[*?[\]{},]/;
+
+/**
+ * The one name that a text means which may be a name or a glob: itself, or what is left of it without the backslashes, where
+ * one of them takes the meaning of something.
+ * @returns undefined where it is a glob. A dataset may have it as its name all the same.
+ */
+export function readLiteralName(text: string): string | undefined {
+  const literal = parseLiteral(text);
+  return literal === undefined || ESCAPE.test(text) ? literal : text;
 }
 
 /** The places in a pattern at which one may be after these parts, its end among them. */

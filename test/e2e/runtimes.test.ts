@@ -157,7 +157,7 @@ const FILES: TourReport = {
   'download, going on with what an earlier one has left': ['AbortError', true, true, whole],
   'download of what is not there': ['dataset_not_found', ['again.bin', 'big.bin']],
   'saveTo, by way of the store': [big.length, true, whole],
-  downloadAll: [3, 0, bytes, 3, 3, ['big.bin', 'measurements.csv', 'ü "q"; é😀.csv'], whole],
+  downloadAll: [3, 0, bytes, 3, 3, ['.relay-index', 'big.bin', 'measurements.csv', 'ü "q"; é😀.csv'], whole, []],
   downloadFleet: [1, 0, whole],
 };
 

@@ -71,8 +71,10 @@ const STEPS: Readonly<Record<string, (tour: FilesTour) => Promise<unknown>>> = {
 
   downloadAll: async ({ client, files, plan }) => {
     const directory = join(plan.directory, 'all');
-    const { fetched, failed, bytes } = await files.downloadAll(client, plan.mac, directory);
-    const again = await files.downloadAll(client, plan.mac, directory);
+    const warnings: string[] = [];
+    const onWarning = (text: string): void => void warnings.push(text);
+    const { fetched, failed, bytes } = await files.downloadAll(client, plan.mac, directory, { onWarning });
+    const again = await files.downloadAll(client, plan.mac, directory, { onWarning });
     const compared = await files.downloadAll(client, plan.mac, directory, { checksum: true });
     const entries = await readdir(directory, { recursive: true, withFileTypes: true });
     const names = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
@@ -84,6 +86,7 @@ const STEPS: Readonly<Record<string, (tour: FilesTour) => Promise<unknown>>> = {
       compared.present,
       names.toSorted(),
       await hash(join(directory, BIG)),
+      warnings,
     ];
   },
 

@@ -84,7 +84,7 @@ export const APP_OPTIONS = {
     group: 'Transfer',
     flagOnly: true,
     default: 'false',
-    summary: 'Compare what is there by SHA-256, for which the node reads it, in place of size and time (request)',
+    summary: 'Compare what is there by SHA-256, for which the node reads it, in place of ETag and time (request)',
   },
   'dry-run': {
     roles: ['app'],

@@ -1,9 +1,11 @@
 import picomatch from 'picomatch';
 import type { DatasetName } from '../../protocol/dataset-name.ts';
 import { RelayError } from '../../protocol/errors.ts';
+import { Glob } from '../../protocol/glob.ts';
 import type { Mac } from '../../protocol/mac.ts';
 import { directoryOf } from '../../protocol/name-filter.ts';
 import { ANY_MAC, type TokenClaims, type TokenRole } from '../../protocol/token.ts';
+import { findTokenGlobProblem } from '../../protocol/token-glob.ts';
 import type { TokenFault } from './token.ts';
 
 /** What whoever made a request may do: what the token says, or everything where the router asks for none. */
@@ -134,10 +136,16 @@ const isBelow = (prefix: string, directory: string): boolean =>
   directory === '' || (LITERAL_DIRECTORY.exec(directory)?.[0] === directory && prefix.startsWith(directory));
 
 function compileGlobs(globs: readonly string[]): (name: string) => boolean {
-  if (globs.length === 0) return () => false;
-  return picomatch(
-    globs.map((glob) => glob.normalize('NFC')),
+  const matchers = globs.map((glob) => compileGlob(glob.normalize('NFC')));
+  return (name) => matchers.some((matches) => matches(name));
+}
+
+/** What new tokens cannot have keeps the meaning that it had in older ones, which knew more, and no more than that. */
+function compileGlob(text: string): (name: string) => boolean {
+  if (findTokenGlobProblem(text) !== undefined) {
     // The same on every platform; a name that begins with a dot or an exclamation mark is a name like any other.
-    { dot: true, nonegate: true, windows: false, strictSlashes: true },
-  );
+    return picomatch(text, { dot: true, nonegate: true, windows: false, strictSlashes: true });
+  }
+  const glob = new Glob(text);
+  return (name) => glob.matches(name);
 }

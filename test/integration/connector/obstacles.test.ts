@@ -41,7 +41,9 @@ class Way implements AsyncDisposable {
     const proxy = await ObstructingProxy.to(router.url, obstruction);
     // Where a proxy does something else, a busy machine must not look like one that holds bodies back.
     const doesOther = (obstruction.refuseAbove ?? obstruction.giveUpAfter) !== undefined;
-    const options = { transport: 'sse', receivingTimeoutMs: doesOther ? 5000 : RECEIVING_TIMEOUT_MS } as const;
+    const receivingTimeoutMs = doesOther ? 5000 : RECEIVING_TIMEOUT_MS;
+    // Nor like one that is far, to which shorter bodies go side by side.
+    const options = { transport: 'sse', maxParallel: 1, receivingTimeoutMs } as const;
     const node = await RunningConnector.online({ routerUrl: proxy.url, dataDir: sandbox.data, ...options });
     return new Way(router, proxy, node);
   }

@@ -20,17 +20,20 @@ interface Scene {
   readonly files: Record<string, string | null>;
   /** Whether a stream of it breaks off, so that only the store has it. */
   readonly broken?: boolean;
+  /** Of all of them; null for none. */
+  readonly etag?: string | null;
+  readonly mtime?: string | null;
 }
 
 /** A router with one connector that offers these. */
-const serveFiles = ({ files, broken = false }: Scene) =>
+const serveFiles = ({ files, broken = false, etag = '"v"', mtime = MTIME }: Scene) =>
   serve(({ url, body, headers }, response) => {
     if (/^\/connectors\/[^/]+\/datasets/.test(url)) {
       const datasets = Object.entries(files).map(([name, text]) => ({
         name,
         size: text?.length ?? 1,
-        mtime: MTIME,
-        etag: '"v"',
+        ...(mtime !== null && { mtime }),
+        ...(etag !== null && { etag }),
       }));
       return sendJson(response, 200, { datasets });
     }
@@ -44,7 +47,7 @@ const serveFiles = ({ files, broken = false }: Scene) =>
         status: 'success',
         download_url: `http://${headers.host}/object`,
         size: text.length,
-        etag: '"v"',
+        ...(etag !== null && { etag }),
         digest,
       });
     }
@@ -52,8 +55,8 @@ const serveFiles = ({ files, broken = false }: Scene) =>
     if (broken && url === '/datasets/request-stream') return sendProblem(response, 502, 'connector_failed');
     response.writeHead(200, {
       'Content-Length': text.length,
-      ETag: '"v"',
-      'Last-Modified': new Date(MTIME).toUTCString(),
+      ...(etag !== null && { ETag: etag }),
+      ...(mtime !== null && { 'Last-Modified': new Date(mtime).toUTCString() }),
       'Repr-Digest': digest,
     });
     response.end(text);
@@ -78,6 +81,7 @@ const tree = async (): Promise<string[]> =>
   (await readdir(join(root, 'out'), { recursive: true, withFileTypes: true }))
     .filter((entry) => !entry.isDirectory())
     .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 5))
+    .filter((name) => name !== '.relay-index')
     .toSorted();
 
 describe('many datasets', () => {
@@ -106,6 +110,43 @@ describe('many datasets', () => {
     expect(await readFile(join(root, 'out/a.csv'), 'utf8')).toBe('aa');
   });
 
+  test('that have changed since an earlier run left some of them are begun anew', async () => {
+    const old = 'o'.repeat(300_000);
+    const stop = new AbortController();
+    await using relay = await serve(({ url }, response) => {
+      if (url.startsWith('/connectors/')) {
+        return sendJson(response, 200, { datasets: [{ name: 'a.csv', size: old.length, etag: '"old"' }] });
+      }
+      response.writeHead(200, { 'Content-Length': old.length, ETag: '"old"' });
+      return void response.write(old.slice(1));
+    });
+    const first = downloadAll(new RelayClient({ baseUrl: relay.url }), MAC, join(root, 'out'), {
+      signal: stop.signal,
+      onBytes: () => stop.abort(new Error('enough')),
+    });
+    expect((await failureOf(first)).message).toBe('enough');
+    expect(await tree()).toContain('.a.csv.relay-part');
+    const changed = 'n'.repeat(300_000);
+    await using router = await serve(({ url, headers }, response) => {
+      if (url.startsWith('/connectors/') && headers['if-match'] === undefined) {
+        return sendJson(response, 200, { datasets: [{ name: 'a.csv', size: changed.length, etag: '"new"' }] });
+      }
+      if (headers['if-match'] === '"old"') return sendProblem(response, 412, 'precondition_failed');
+      const digest = digestOf(changed);
+      response.writeHead(200, { 'Content-Length': changed.length, ETag: '"new"', 'Repr-Digest': digest });
+      return void response.end(changed);
+    });
+    const results: DownloadResult[] = [];
+    // The same router to the client: what was left is of its dataset.
+    const client = new RelayClient({
+      baseUrl: relay.url,
+      fetch: (input, init) => fetch(String(input).replace(relay.url, router.url), init),
+    });
+    await downloadAll(client, MAC, join(root, 'out'), { retries: 0, onResult: (result) => void results.push(result) });
+    expect(results).toMatchObject([{ outcome: 'fetched', size: 300_000 }]);
+    expect(await tree()).toEqual(['a.csv']);
+  });
+
   test('are compared by SHA-256 where that is wanted', async () => {
     await mkdir(join(root, 'out'));
     await writeFile(join(root, 'out/same.csv'), 'aa');
@@ -115,6 +156,18 @@ describe('many datasets', () => {
       'same.csv': 'present',
       'other.csv': 'fetched',
     });
+  });
+
+  test('that are the same by SHA-256 get their time, so that the next run need not read them', async () => {
+    await mkdir(join(root, 'out'));
+    await writeFile(join(root, 'out/a.csv'), 'aa');
+    const before = (await stat(join(root, 'out/a.csv'))).mtimeMs;
+    const scene = { files: { 'a.csv': 'aa' }, etag: null };
+    expect((await download(scene, { checksum: true, dryRun: true })).summary).toMatchObject({ present: 1 });
+    expect((await stat(join(root, 'out/a.csv'))).mtimeMs).toBe(before);
+    expect((await download(scene, { checksum: true })).summary).toMatchObject({ present: 1 });
+    expect((await stat(join(root, 'out/a.csv'))).mtimeMs).toBeCloseTo(Date.parse(MTIME), -1);
+    expect((await download(scene)).summary).toMatchObject({ present: 1 });
   });
 
   test('are only looked at in a dry run', async () => {
@@ -148,6 +201,105 @@ describe('many datasets', () => {
     );
     expect(await failureOf(work)).toBe(reason);
     expect(await tree()).toEqual([]);
+  });
+});
+
+describe('the ETag of a file', () => {
+  const A = { files: { 'a.csv': 'aa' } };
+  const outcomes = async (scene: Scene, options?: DownloadOptions): Promise<string[]> =>
+    (await download(scene, options)).results.map(({ outcome }) => outcome);
+  const index = (): string => join(root, 'out/.relay-index');
+
+  test('tells of a change that left size and time as they were', async () => {
+    expect(await outcomes(A)).toEqual(['fetched']);
+    expect(await outcomes(A)).toEqual(['present']);
+    expect(await outcomes({ files: { 'a.csv': 'bb' }, etag: '"w"' })).toEqual(['fetched']);
+    expect(await readFile(join(root, 'out/a.csv'), 'utf8')).toBe('bb');
+    expect(await outcomes({ files: { 'a.csv': 'bb' }, etag: '"w"' })).toEqual(['present']);
+  });
+
+  test('tells of a change again where the run that saw it was interrupted', async () => {
+    await outcomes(A);
+    const changed = { files: { 'a.csv': 'bb' }, etag: '"w"' };
+    const stop = new AbortController();
+    await failureOf(outcomes(changed, { signal: stop.signal, onStart: () => stop.abort(new Error('enough')) }));
+    expect(await readFile(join(root, 'out/a.csv'), 'utf8')).toBe('aa');
+    expect(await outcomes(changed)).toEqual(['fetched']);
+  });
+
+  test('keeps what has no time in the listing from being fetched each night', async () => {
+    expect(await outcomes({ ...A, mtime: null })).toEqual(['fetched']);
+    expect(await outcomes({ ...A, mtime: null })).toEqual(['present']);
+    expect(await outcomes({ ...A, mtime: null, etag: null })).toEqual(['fetched']);
+  });
+
+  test('counts only while the file is what it was', async () => {
+    await outcomes({ ...A, mtime: null });
+    await writeFile(join(root, 'out/a.csv'), 'zz');
+    expect(await outcomes({ ...A, mtime: null })).toEqual(['fetched']);
+    await writeFile(join(root, 'out/a.csv'), 'zzz');
+    expect(await outcomes({ ...A, mtime: null })).toEqual(['fetched']);
+  });
+
+  test('counts for its own connector and size alone', async () => {
+    await outcomes({ ...A, mtime: null });
+    await using relay = await serveFiles({ ...A, mtime: null });
+    const client = new RelayClient({ baseUrl: relay.url });
+    const other = await downloadAll(client, 'cc-28-aa-01-02-04', join(root, 'out'), { retries: 0 });
+    expect(other).toMatchObject({ fetched: 1 });
+    // A connector that gives the same to all.
+    expect(await outcomes({ files: { 'a.csv': 'longer' }, mtime: null })).toEqual(['fetched']);
+  });
+
+  test('is only size and time where it was never noted, or is lost', async () => {
+    await outcomes(A);
+    await rm(index());
+    expect(await outcomes({ ...A, etag: '"w"' })).toEqual(['present']);
+    await writeFile(
+      index(),
+      '\0{"file":"a.csv","etag":\n[]\n"x"\n{"file":1}\n{"file":"a.csv","mac":2,"etag":"w"}\nnull',
+    );
+    expect(await outcomes({ ...A, etag: '"w"' })).toEqual(['present']);
+  });
+
+  test('is noted of what was compared by SHA-256, and looked at in a dry run, which notes nothing', async () => {
+    await mkdir(join(root, 'out'));
+    await writeFile(join(root, 'out/a.csv'), 'aa');
+    await download(A, { checksum: true, dryRun: true });
+    expect(await readdir(join(root, 'out'))).toEqual(['a.csv']);
+    await download(A, { checksum: true });
+    expect(await outcomes({ ...A, etag: '"w"' }, { dryRun: true })).toEqual(['planned']);
+    expect(await outcomes(A, { dryRun: true })).toEqual(['present']);
+  });
+
+  test('is kept nowhere else, whatever is in the place of its file', async () => {
+    await mkdir(join(root, 'out'));
+    await writeFile(join(root, 'mine'), 'mine');
+    await symlink(join(root, 'mine'), index());
+    const warnings: string[] = [];
+    const onWarning = (text: string): void => void warnings.push(text);
+    expect(await outcomes({ files: { 'a.csv': 'aa', 'b.csv': 'bb' } }, { onWarning })).toEqual(['fetched', 'fetched']);
+    expect(await readFile(join(root, 'mine'), 'utf8')).toBe('mine');
+    expect(warnings).toEqual([expect.stringContaining('.relay-index is a link')]);
+  });
+
+  test('cannot be foisted on relay by a dataset', async () => {
+    const { summary } = await download({ files: { '.relay-index': 'x', '.Relay-Index': 'x', 'b/.relay-index': 'x' } });
+    expect(summary).toMatchObject({ fetched: 1, failed: 2 });
+  });
+
+  test('is not noted of a file that was listed as another', async () => {
+    await using relay = await serve(({ url }, response) => {
+      if (url.startsWith('/connectors/')) {
+        return sendJson(response, 200, { datasets: [{ name: 'a.csv', size: 2, etag: '"old"' }] });
+      }
+      return void response
+        .writeHead(200, { 'Content-Length': 2, ETag: '"new"', 'Repr-Digest': digestOf('aa') })
+        .end('aa');
+    });
+    const client = new RelayClient({ baseUrl: relay.url });
+    expect(await downloadAll(client, MAC, join(root, 'out'), { retries: 0 })).toMatchObject({ fetched: 1 });
+    expect(await readdir(join(root, 'out'))).toEqual(['a.csv']);
   });
 });
 
@@ -186,6 +338,31 @@ describe('names of a node', () => {
     );
     const told = [...warnings, ...results.map(({ error }) => error?.message ?? '')].join('\n');
     expect(told).toMatch(/"a\.csv" and "A\.csv" differ|"A\.csv" and "a\.csv" differ/);
+  });
+
+  test('whose directories differ in case or composition only are told of once, and all come', async () => {
+    const warnings: string[] = [];
+    const names = [
+      'Case/x',
+      'case/y',
+      'case/z',
+      'Case/Sub/v',
+      'case/sub/w',
+      'a/B',
+      'a/b/c',
+      'caf\u00e9/x',
+      'cafe\u0301/y',
+    ];
+    const { summary } = await download(
+      { files: Object.fromEntries(names.map((name) => [name, 'x'])) },
+      { onWarning: (text) => void warnings.push(text), parallel: 1 },
+    );
+    expect(summary).toMatchObject({ fetched: names.length, failed: 0 });
+    expect(warnings.map((text) => text.replace(/ differ .*/, ''))).toEqual([
+      '"case" and "Case"',
+      '"a/b" and "a/B"',
+      '"cafe\u0301" and "caf\u00e9"',
+    ]);
   });
 });
 

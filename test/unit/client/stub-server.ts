@@ -54,17 +54,11 @@ export function sendJson(response: ServerResponse, status: number, body: object)
   response.end(JSON.stringify(body));
 }
 
-/** Answers with a problem document. */
+/** Answers with a problem document, which a HEAD gets in a header. */
 export function sendProblem(response: ServerResponse, status: number, code: string, more: object = {}): void {
-  sendJson(response, status, {
-    type: 'about:blank',
-    title: code,
-    status,
-    detail: code,
-    code,
-    retryable: false,
-    ...more,
-  });
+  const problem = { type: 'about:blank', title: code, status, detail: code, code, retryable: false, ...more };
+  response.setHeader('Relay-Problem', JSON.stringify(problem));
+  sendJson(response, status, problem);
 }
 
 /** Where a request stands, as the router tells it. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import picomatch from 'picomatch';
-import { Glob } from '../../../src/protocol/glob.ts';
+import { Glob, readLiteralName } from '../../../src/protocol/glob.ts';
 
 const MATCHES: [string, string, boolean][] = [
   ['*.csv', 'a.csv', true],
@@ -123,5 +123,34 @@ describe('a glob', () => {
     expect(new Glob(text).matches(name)).toBe(false);
     // A regular expression would not be through in a lifetime.
     expect(performance.now() - startedAt).toBeLessThan(5000);
+  });
+});
+
+describe('the one name that a text means', () => {
+  test.each([
+    ['a.csv', 'a.csv'],
+    ['report (1).csv', 'report (1).csv'],
+    ['!a', '!a'],
+    ['a+(b)@(c)', 'a+(b)@(c)'],
+    ['{a}', '{a}'],
+    ['{a,b', '{a,b'],
+    ['a[b', 'a[b'],
+    ['a]', 'a]'],
+    ['run\\[7\\].csv', 'run[7].csv'],
+    ['\\*', '*'],
+    ['\\{a,b}', '{a,b}'],
+    ['\\*\\\\b', '*\\b'],
+    // A backslash that takes the meaning of nothing is a letter of a name.
+    ['a\\b.csv', 'a\\b.csv'],
+    ['a\\\\b', 'a\\\\b'],
+    ['a\\', 'a\\'],
+    ['*', undefined],
+    ['a?', undefined],
+    ['run[7].csv', undefined],
+    ['{a,b}', undefined],
+    ['a\\[*', undefined],
+    ['{a,b}'.repeat(100), undefined],
+  ])('is of %j %j', (text, name) => {
+    expect(readLiteralName(text)).toBe(name);
   });
 });

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -24,7 +24,8 @@ const CONNECTOR = {
 
 /** A router whose one connector offers `a.csv`, `b.csv` that is gone when asked for, and one with a bad name. */
 const serveThree = () =>
-  serve(({ url, body }, response) => {
+  serve(({ method, url, body }, response) => {
+    if (method === 'HEAD') return sendProblem(response, 404, 'dataset_not_found');
     if (/^\/connectors(\?|$)/.test(url)) return sendJson(response, 200, { connectors: [CONNECTOR] });
     if (url.startsWith('/connectors/')) {
       const datasets = ['a.csv', 'b.csv', 'c\u001b[2J.csv'].map((name) => ({ name, size: 2, mtime: MTIME }));
@@ -56,6 +57,78 @@ describe('request of one dataset', () => {
   });
 });
 
+describe('request of a name that looks like a pattern', () => {
+  /** A router whose one connector has these, each with its own name as content; `stats` says whether it can tell of one. */
+  const serveNames = (names: readonly string[], stats = true) =>
+    serve(({ method, url, body }, response) => {
+      const path = decodeURIComponent(/^\/connectors\/[^/]+\/datasets\/([^?]*)/.exec(url)?.[1] ?? '');
+      if (method === 'HEAD') {
+        response.writeHead(names.includes(path) || !stats ? 200 : 404, stats ? { 'Content-Length': path.length } : {});
+        return void response.end();
+      }
+      if (url.startsWith('/connectors/')) {
+        return sendJson(response, 200, { datasets: names.map((name) => ({ name, size: name.length, mtime: MTIME })) });
+      }
+      const { dataset } = JSON.parse(body) as { dataset: string };
+      if (!names.includes(dataset)) return sendProblem(response, 404, 'dataset_not_found');
+      return void response
+        .writeHead(200, { 'Content-Length': dataset.length, 'Repr-Digest': digestOf(dataset) })
+        .end(dataset);
+    });
+
+  test.each(['report (1).csv', 'a+(b).csv', '!a.csv', '{a}.csv', 'what@(x)'])('takes %j for one', async (name) => {
+    await using relay = await serveNames([name]);
+    const file = join(directory, 'of');
+    expect(await runApp(['request', MAC, name, '-o', file], { router: relay.url })).toMatchObject({ code: 0 });
+    expect(await readFile(file, 'utf8')).toBe(name);
+    expect(relay.seen.map(({ method }) => method)).toEqual(['POST']);
+  });
+
+  test('takes an escaped pattern for the one name that it means', async () => {
+    await using relay = await serveNames(['run[7].csv', 'run7.csv']);
+    const { code, stdout } = await runApp(['request', MAC, 'run\\[7\\].csv'], { router: relay.url });
+    expect([code, String(stdout)]).toEqual([0, 'run[7].csv']);
+    expect(relay.seen.map(({ method }) => method)).toEqual(['POST']);
+  });
+
+  test.each(['run[7].csv', 'what?.csv', '{a,b}', '*'])(
+    'takes %j for one where there is one, and says so',
+    async (name) => {
+      await using relay = await serveNames([name, 'run7.csv']);
+      const file = join(directory, 'of');
+      const { code, stderr } = await runApp(['request', MAC, name, '-o', file, '-v'], { router: relay.url });
+      expect([code, await readFile(file, 'utf8')]).toEqual([0, name]);
+      expect(stderr).toContain(`there is a dataset ${JSON.stringify(name)}`);
+      const piped = await runApp(['request', MAC, name], { router: relay.url });
+      expect(String(piped.stdout)).toBe(name);
+    },
+  );
+
+  test('takes it for a pattern where a directory or what is for many says so, or nobody can tell of one', async () => {
+    await using relay = await serveNames(['run[7].csv', 'run7.csv']);
+    const ran = async (...words: string[]): Promise<string[]> => {
+      expect(await runApp(['request', MAC, 'run[7].csv', ...words], { router: relay.url })).toMatchObject({ code: 0 });
+      const methods = relay.seen.map(({ method }) => method).toSorted();
+      relay.seen.length = 0;
+      return methods;
+    };
+    expect(await ran('-o', join(directory, 'new/'))).toEqual(['GET', 'POST', 'POST']);
+    expect((await readdir(join(directory, 'new'))).toSorted()).toEqual(['run7.csv', 'run[7].csv']);
+    expect(await ran('-o', join(directory, 'new'))).toEqual(['GET']);
+    expect(await ran('-o', join(directory, 'other'), '--dry-run')).toEqual(['GET']);
+    await using plain = await serveNames(['run[7].csv', 'run7.csv'], false);
+    const words = ['request', MAC, 'run[7].csv', '-o', join(directory, 'plain')];
+    expect(await runApp(words, { router: plain.url })).toMatchObject({ code: 0 });
+    expect((await readdir(join(directory, 'plain'))).toSorted()).toEqual(['run7.csv', 'run[7].csv']);
+  });
+
+  test('asks for no name that no dataset can have', async () => {
+    await using relay = await serveNames(['a/b']);
+    await runApp(['request', MAC, '**//x', '-o', join(directory, 'of')], { router: relay.url });
+    expect(relay.seen.map(({ method }) => method)).toEqual(['GET']);
+  });
+});
+
 describe('request of many', () => {
   test('exits 11 where some failed, reports each, and shows names safely', async () => {
     await using relay = await serveThree();
@@ -65,7 +138,7 @@ describe('request of many', () => {
     expect(stderr).toContain('1 fetched');
     expect(stderr).toContain('2 of 3 failed');
     expect(stderr).not.toContain('\u001b[2J');
-    expect(relay.seen[0]?.url).toContain('glob=*.csv');
+    expect(relay.seen.find(({ method }) => method === 'GET')?.url).toContain('glob=*.csv');
     const lines = (await readFile(join(directory, 'r'), 'utf8'))
       .trim()
       .split('\n')

@@ -35,7 +35,7 @@ describe.each(['websocket', 'sse'] as const)('a %s link', (transport) => {
     expect(request.url).toBe(`/some/prefix/connectors/cc-28-aa-01-02-03/${transport === 'sse' ? 'events' : 'socket'}`);
     expect(request.headers).toMatchObject({
       'relay-capabilities':
-        'binary, offset, range, parallel, multipart, stat, list, list-filter, digest, prefix, min_age, cancel, progress, receiving, inline, heartbeat, zstd, gzip',
+        'binary, offset, range, parallel, multipart, stat, list, list-filter, digest, prefix, min-age, cancel, progress, receiving, inline, heartbeat, zstd, gzip',
       'relay-protocol': 'relay.v1',
       'relay-version': '1.2.3-test',
       'relay-name': encodeURIComponent('Halle 3 – Süd'),
