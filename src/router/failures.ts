@@ -21,8 +21,15 @@ export const FAILURES_OF: Readonly<Record<CommandName, readonly ErrorCode[]>> = 
   stat: A_DATASET,
   digest: [...A_DATASET, 'cancelled'],
   get_dataset: [...A_DATASET, 'cancelled', 'dataset_too_large', 'range_not_satisfiable'],
-  get_dataset_stream: [...A_DATASET, 'cancelled', 'range_not_satisfiable'],
-  get_dataset_offload: [...A_DATASET, 'cancelled', 'dataset_too_large', 'store_full', 'store_unavailable'],
+  get_dataset_stream: [...A_DATASET, 'cancelled', 'dataset_too_large', 'range_not_satisfiable'],
+  get_dataset_offload: [
+    ...A_DATASET,
+    'cancelled',
+    'dataset_too_large',
+    'offload_unavailable',
+    'store_full',
+    'store_unavailable',
+  ],
   cancel: [],
 };
 

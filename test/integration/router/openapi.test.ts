@@ -266,7 +266,7 @@ describe('the description', () => {
     const listing = [401, 404, 501, 502, 504];
     expect(Object.fromEntries(told)).toEqual({
       'POST /datasets/request-sync': [401, 404, 409, 410, 412, 413, 501, 502, 504],
-      'POST /datasets/request-stream': [401, 404, 409, 410, 412, 501, 502, 504, 505],
+      'POST /datasets/request-stream': [401, 404, 409, 410, 412, 413, 501, 502, 504, 505],
       'POST /datasets/request-offload': [401, 404, 409, 410, 412, 413, 501, 502, 504, 507],
       'POST /datasets/request-digest': [401, 404, 409, 410, 412, 501, 502, 504],
       'GET /requests/{id}': [401, 410],

@@ -151,6 +151,26 @@ describe('refusals', () => {
     ]);
   });
 
+  test.each([
+    ['sync', 'dataset_too_large', 413],
+    ['stream', 'dataset_too_large', 413],
+    ['stream', 'not_supported', 501],
+    ['stream', 'dataset_changed', 409],
+    ['stream', 'overloaded', 503],
+    ['offload', 'offload_unavailable', 501],
+    ['offload', 'store_full', 507],
+    ['offload', 'store_unavailable', 503],
+    ['offload', 'dataset_unreadable', 502],
+  ])('what a node answers to a request-%s reaches the app: %s', async (pattern, code, expected) => {
+    await using router = await startRouter();
+    await using node = await PlainConnector.connect(router.url);
+    const { answer } = ask(router.url, `/datasets/request-${pattern}`);
+    const { request_id } = await node.next();
+    await node.post('/datasets/result', { request_id, error: { code, message: 'because' } });
+    const { status, json } = await answer;
+    expect([status, json()['code']]).toEqual([expected, code]);
+  });
+
   test('416 for one that makes sense, since a part was asked for', async () => {
     await using router = await startRouter();
     await using node = await PlainConnector.connect(router.url, { capabilities: 'range' });
