@@ -93,6 +93,7 @@ const CONNECTOR_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'dataset_unreadable',
   'draining',
   'not_supported',
+  'offload_unavailable',
   'overloaded',
   'precondition_failed',
   'range_not_satisfiable',
