@@ -61,7 +61,7 @@ export interface Sample {
 }
 
 /** What took longer was interrupted, most likely, in ms: it says nothing of the coder, and is done again, so often in all. */
-const INTERRUPTED_MS = 4;
+const INTERRUPTED_MS = 1;
 const SAMPLE_TRIES = 3;
 
 /** Codes a little to see what comes of it. It takes half a millisecond or so for 64 KiB. */
