@@ -1,4 +1,4 @@
-import { LineRate } from '../http/line-rate.ts';
+import { LineRate, Passage } from '../http/line-rate.ts';
 import type { Pattern } from '../protocol/choose-pattern.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { OffloadFacts } from '../protocol/offload-facts.ts';
@@ -34,28 +34,6 @@ export type OpenedContent = Content & {
 
 /** How fast the way from the store is, as far as downloads of a client have shown that. */
 const STORE_LINES = new WeakMap<RelayClient, LineRate>();
-
-/** One download on its way from the store. What others bring meanwhile counts for how fast that is. */
-class Download {
-  readonly #line: LineRate;
-  readonly #carriedBefore: number;
-  readonly #begunAt = performance.now();
-
-  constructor(client: RelayClient) {
-    this.#line = storeLineOf(client);
-    this.#carriedBefore = this.#line.carried;
-  }
-
-  carry(bytes: number): void {
-    this.#line.carried += bytes;
-  }
-
-  end(): void {
-    const now = performance.now();
-    const bytes = this.#line.carried - this.#carriedBefore;
-    this.#line.note({ bytes, ms: now - this.#begunAt, madeMs: 0 }, now);
-  }
-}
 
 function storeLineOf(client: RelayClient): LineRate {
   const line = STORE_LINES.get(client) ?? new LineRate();
@@ -184,7 +162,7 @@ function goingOn(first: OpenedContent, plan: GoingOn): OpenedContent {
 /** Parts that break down leave what is there to the next attempt. */
 function timed(content: PartsContent, { client, ways }: GoingOn): PartsContent['writeParts'] {
   return async (write, signal, there) => {
-    const download = ways.current === 'offload' ? new Download(client) : undefined;
+    const download = ways.current === 'offload' ? new Passage(storeLineOf(client)) : undefined;
     await content.writeParts(
       (piece, offset) => {
         download?.carry(piece.length);
@@ -200,7 +178,7 @@ function timed(content: PartsContent, { client, ways }: GoingOn): PartsContent['
 class GoingOnSource implements UnderlyingDefaultSource<Uint8Array> {
   content: OpenedContent;
   readonly #plan: GoingOn;
-  #download: Download | undefined;
+  #download: Passage | undefined;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   /** Where in the whole the next byte for the reader is. */
   #at: number;
@@ -219,7 +197,7 @@ class GoingOnSource implements UnderlyingDefaultSource<Uint8Array> {
       if (this.#reader === undefined) {
         const { client, ways } = this.#plan;
         this.#reader = this.content.body.getReader();
-        this.#download = ways.current === 'offload' ? new Download(client) : undefined;
+        this.#download = ways.current === 'offload' ? new Passage(storeLineOf(client)) : undefined;
       }
       try {
         const { done, value } = await this.#reader.read();

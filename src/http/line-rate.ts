@@ -71,3 +71,34 @@ export class LineRate {
     this.#isKnown = false;
   }
 }
+
+/** Up to which part of its time a passage may have waited for its reader, for it to tell how fast the line is. */
+const READER_BOUND = 0.1;
+
+/** One body on its way over a line. What others bring by it meanwhile counts for how fast that is. */
+export class Passage {
+  readonly #line: LineRate;
+  readonly #leastBytes: number;
+  readonly #carriedBefore: number;
+  readonly #begunAt = performance.now();
+
+  /** @param leastBytes fewer say nothing. */
+  constructor(line: LineRate, leastBytes = TELLING_BYTES) {
+    this.#line = line;
+    this.#leastBytes = leastBytes;
+    this.#carriedBefore = line.carried;
+  }
+
+  /** So many bytes came. */
+  carry(bytes: number): void {
+    this.#line.carried += bytes;
+  }
+
+  /** All has come. @param waitedMs how long its reader took no more of it, in ms. */
+  end(waitedMs = 0): void {
+    const now = performance.now();
+    const ms = now - this.#begunAt;
+    const bytes = this.#line.carried - this.#carriedBefore;
+    if (bytes >= this.#leastBytes && waitedMs <= READER_BOUND * ms) this.#line.note({ bytes, ms, madeMs: 0 }, now);
+  }
+}

@@ -1,4 +1,4 @@
-import { LineRate } from '../http/line-rate.ts';
+import { LineRate, Passage } from '../http/line-rate.ts';
 import type { Mac } from '../protocol/mac.ts';
 import { RecentMap } from '../recent-map.ts';
 
@@ -7,9 +7,6 @@ const REMEMBERED_NODES = 10_000;
 
 /** Shorter transfers are mostly their own beginning, in bytes. */
 const TELLING_BYTES = 1024 * 1024;
-
-/** Up to which part of its time a stream may have waited for its app, for it to tell how fast its node was. */
-const APP_BOUND = 0.1;
 
 /** How fast datasets come from one node: in streams through the router, and in uploads to the store. */
 export interface NodeLine {
@@ -31,31 +28,6 @@ export class NodeLines {
     if (bytes !== undefined && bytes < TELLING_BYTES) return undefined;
     let node = this.#nodes.get(mac);
     if (node === undefined) this.#nodes.set(mac, (node = { stream: new LineRate(), upload: new LineRate() }));
-    return new Passage(node[way]);
-  }
-}
-
-/** One transfer on its way. What others brought by the same way meanwhile counts for how fast that is. */
-export class Passage {
-  readonly #line: LineRate;
-  readonly #carriedBefore: number;
-  readonly #begunAt = performance.now();
-
-  constructor(line: LineRate) {
-    this.#line = line;
-    this.#carriedBefore = line.carried;
-  }
-
-  /** So many bytes came. */
-  carry(bytes: number): void {
-    this.#line.carried += bytes;
-  }
-
-  /** All has come. @param waitedMs how long its app took no more of it, in ms. */
-  end(waitedMs = 0): void {
-    const now = performance.now();
-    const ms = now - this.#begunAt;
-    const bytes = this.#line.carried - this.#carriedBefore;
-    if (bytes >= TELLING_BYTES && waitedMs <= APP_BOUND * ms) this.#line.note({ bytes, ms, madeMs: 0 }, now);
+    return new Passage(node[way], TELLING_BYTES);
   }
 }
