@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { installPackage } from '../support/installed-package.ts';
@@ -8,6 +9,7 @@ import { makeTempDir } from '../support/router.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const MAC = 'cc-28-aa-01-02-03';
 const CSV = 'time,celsius\n08:00,61.5\n';
+const DIGEST = `sha-256=:${createHash('sha256').update(CSV).digest('base64')}:`;
 const resources = new AsyncDisposableStack();
 let place = '';
 
@@ -58,6 +60,7 @@ describe('the package, installed with npm', () => {
         `${MAC} online\nmeasurements.csv ${CSV.length}\n${CSV.length} true\n`,
         CSV,
         `${CSV.slice(5, 12)}\n`,
+        `stream its size is not known yet, and a stream is one round trip\n${CSV} ${DIGEST}\n`,
         `${CSV.length} true\n`,
         'measurements.csv fetched undefined\nmeasurements.csv present undefined\n0 1 0\n',
         `1 0 ${CSV.length}\n`,
