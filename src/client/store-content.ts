@@ -12,6 +12,18 @@ const MIB = 1024 * 1024;
 /** How many parts are fetched at once where the store is near. */
 const NEAR = 4;
 
+/** What is left of a part is divided where it is this much of one: less is here before another connection has it. */
+const DIVISIBLE = 1 / 8;
+
+/** A part that is being fetched. */
+interface Run {
+  /** Where its next byte belongs. */
+  at: number;
+  end: number;
+  /** Another connection fetches what comes after its end. */
+  isCut: boolean;
+}
+
 /** How to download from a store. The URLs are signed, so no token goes there. */
 export interface DownloadOptions extends StoreReaderOptions {
   readonly signal?: AbortSignal | undefined;
@@ -116,9 +128,24 @@ async function writeParts(
   // What cannot be measured counts as near.
   const probing = isAsked && probeStore(reader, parallel, probed, goOn).catch(() => goOn(width));
   try {
+    const running = new Set<Run>();
+    const fetchSpan = async ([start, end]: Span, response?: Response): Promise<void> => {
+      const run = { at: start, end, isCut: false };
+      running.add(run);
+      try {
+        await copyRun(reader.read(start, end, inner, response), run, take);
+      } finally {
+        running.delete(run);
+      }
+    };
+    let begun = 0;
     await lanes.run(parts.length, stopped, async (index) => {
-      const [start, end] = parts[index] as Span;
-      await copy(reader.read(start, end, inner, index === 0 ? first.response : undefined), start, take);
+      begun += 1;
+      await fetchSpan(parts[index] as Span, index === 0 ? first.response : undefined);
+      // Where the store is far, the last parts may come by the connections that lost most: those that are done help.
+      const help = (): Span | undefined =>
+        begun === parts.length && width !== undefined ? takeHalf(running, DIVISIBLE * partBytes) : undefined;
+      for (let span = help(); span !== undefined; span = help()) await fetchSpan(span);
     });
   } finally {
     over.abort();
@@ -151,6 +178,29 @@ async function probeStore(
   for (;;) {
     await pause(roundTripMs, signal);
     width.noteRoundTrip(await ask());
+  }
+}
+
+/** Takes the second half of what is left of the longest part, if that is so many bytes. */
+function takeHalf(running: ReadonlySet<Run>, least: number): Span | undefined {
+  let longest: Run | undefined;
+  for (const run of running) if (longest === undefined || run.end - run.at > longest.end - longest.at) longest = run;
+  if (longest === undefined || longest.end - longest.at < least) return undefined;
+  const { at, end } = longest;
+  longest.end = at + Math.ceil((end - at) / 2);
+  longest.isCut = true;
+  return [longest.end, end];
+}
+
+/** Writes a part, up to the end that it has by then. */
+async function copyRun(pieces: AsyncIterable<Uint8Array>, run: Run, write: WriteAt): Promise<void> {
+  for await (const piece of pieces) {
+    const bytes = piece.subarray(0, run.end - run.at);
+    const offset = run.at;
+    // Before it is written, so that nobody else takes it meanwhile.
+    run.at += bytes.length;
+    await write(bytes.length === piece.length ? piece : bytes, offset);
+    if (run.isCut && run.at === run.end) return;
   }
 }
 

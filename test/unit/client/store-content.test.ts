@@ -98,6 +98,34 @@ describe('a large object', () => {
     }
   });
 
+  test('has the last part divided among the connections that are done, from a store that is far', async () => {
+    const LAST = 900_000;
+    let sendRest: (() => void) | undefined;
+    const within: string[] = [];
+    await using store = await serve((request, response) => {
+      const [start] = readRange(request.headers.range) ?? [0];
+      if (start === LAST) {
+        // It comes slowly, and goes on once somebody else has asked for some of it.
+        const range = `bytes ${start}-${bytes.length - 1}/${bytes.length}`;
+        response.writeHead(206, { ETag: ETAG, 'Content-Range': range, 'Content-Length': bytes.length - start });
+        response.write(bytes.subarray(start, start + 10_000));
+        sendRest = () => response.end(bytes.subarray(start + 10_000));
+        return;
+      }
+      sendObject(request, response);
+      if (start < LAST) return;
+      within.push(request.headers.range ?? '');
+      sendRest?.();
+    });
+    await using line = await FarLine.to(store.url, 25);
+    await expectSaved(contentOf(line.url));
+    // Half of what was left of it then, which is all or all but its beginning.
+    const [from, to] = readRange(within[0]) ?? [];
+    expect([from, to]).toEqual([expect.any(Number), bytes.length]);
+    expect(from).toBeGreaterThanOrEqual(950_000);
+    expect(from).toBeLessThanOrEqual(955_000);
+  });
+
   test('goes on with each part where it broke off, and asks for no byte twice', async () => {
     let broken = 0;
     await using store = await serve((request, response) => {
