@@ -8,7 +8,7 @@ import type { DatasetName } from '../protocol/dataset-name.ts';
 import { RelayError } from '../protocol/errors.ts';
 import type { OnChange } from '../protocol/fields.ts';
 import { HEADER } from '../protocol/headers.ts';
-import type { Completion, Part, TransferMeta } from './transfer.ts';
+import type { Completion, Part, TransferMeta } from './sink.ts';
 
 /** What an answer says of its dataset, as far as it is known; more may become known with the last byte. */
 export interface DatasetFacts {

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { rawSocketOf } from '../http/connection.ts';
@@ -7,7 +6,7 @@ import { RouterMetrics } from '../observability/metrics.ts';
 import { withTrace } from '../observability/trace.ts';
 import { RelayError } from '../protocol/errors.ts';
 import { createRequestId } from '../protocol/request-id.ts';
-import { parseTraceparent, traceIdOf } from '../protocol/trace-context.ts';
+import { parseTraceparent } from '../protocol/trace-context.ts';
 import { Access } from './access/access.ts';
 import { Cors } from './access/cors.ts';
 import type { Grant } from './access/grant.ts';
@@ -33,7 +32,9 @@ import { Offloads } from './patterns/offloading.ts';
 import { Registry } from './registry.ts';
 import { sendError } from './reply.ts';
 import { isExpectationMet, requireHost } from './request-head.ts';
-import { RequestLog, type RequestRecord } from './request-log.ts';
+import { RequestLog } from './request-log.ts';
+import { reportEnd } from './request-report.ts';
+import { openStateDir } from './state-dir.ts';
 import { IdentifiedResponse } from './identified-response.ts';
 import { InlineResults } from './results.ts';
 import { answerRoutes } from './routes/answers.ts';
@@ -113,7 +114,10 @@ export class Router {
     );
     store?.watch(offloads);
     const baseUrl = new BaseUrl(options.publicUrl, forwarding);
-    const requests = new RequestLog((record) => this.#noteEnd(record));
+    const requests = new RequestLog((record) => {
+      reportEnd(record, metrics, logger);
+      this.#drain.changed();
+    });
     const windowBudget = new WindowBudget(options.windowTotalBytes);
     const state = { ready: true, draining: false };
     this.#drain = new Drain({
@@ -382,42 +386,6 @@ export class Router {
     response.once('close', () => {
       this.#responses.delete(response);
       this.#drain.changed();
-    });
-  }
-
-  #noteEnd(record: RequestRecord): void {
-    const { metrics, options } = this.#context;
-    const ms = performance.now() - record.startedAt;
-    const bytes = record.progress().bytesDone;
-    const code = record.error?.code ?? 'ok';
-    const isPassedOn = record.kind === 'sync' || record.kind === 'stream';
-    const beginSeconds =
-      isPassedOn && record.beganAt !== undefined ? (record.beganAt - record.startedAt) / 1000 : undefined;
-    metrics.countRequest({ pattern: record.kind, code, seconds: ms / 1000, beginSeconds, bytes });
-    this.#drain.changed();
-    const line = {
-      request_id: record.id,
-      mac: record.mac,
-      dataset: record.dataset,
-      pattern: record.kind,
-      token_id: record.tokenId,
-      code,
-      bytes,
-      ms: Math.round(ms),
-      ...(record.traceparent !== undefined && { trace_id: traceIdOf(record.traceparent) }),
-    };
-    if (record.error === undefined) options.logger.info(line, 'request done');
-    else options.logger.warn({ ...line, detail: record.error.message }, 'request failed');
-  }
-}
-
-function openStateDir(directory: string): void {
-  try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    chmodSync(directory, 0o700);
-  } catch (cause) {
-    throw new RelayError('usage', `cannot use the state directory ${directory}: ${(cause as Error).message}`, {
-      cause,
     });
   }
 }

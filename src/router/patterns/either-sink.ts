@@ -1,6 +1,6 @@
 import { RelayError } from '../../protocol/errors.ts';
 import type { DatasetFacts } from '../dataset-answer.ts';
-import type { Completion, Sink, TransferMeta } from '../transfer.ts';
+import type { Completion, Sink, TransferMeta } from '../sink.ts';
 import type { MemorySink } from './memory-sink.ts';
 import type { ResponseSink } from './response-sink.ts';
 

@@ -3,7 +3,7 @@ import type { BufferBudget } from '../buffer-budget.ts';
 import { freePiece } from '../../http/free-piece.ts';
 import type { ByteRange } from '../../http/range.ts';
 import { type DatasetFacts, readEnd, readFacts, type Wanted } from '../dataset-answer.ts';
-import type { Completion, Sink, TransferMeta } from '../transfer.ts';
+import type { Completion, Sink, TransferMeta } from '../sink.ts';
 import { fitPart } from './part.ts';
 
 /** Takes all of a dataset, or of a part, into memory within a budget, which is given back by `release`. */

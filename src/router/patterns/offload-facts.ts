@@ -3,7 +3,7 @@ import { HEADER } from '../../protocol/headers.ts';
 import { formatOffloadFacts } from '../../protocol/offload-facts.ts';
 import type { Context } from '../context.ts';
 import type { DatasetFacts } from '../dataset-answer.ts';
-import type { Part } from '../transfer.ts';
+import type { Part } from '../sink.ts';
 import type { Asked } from './buffered-answer.ts';
 
 /**

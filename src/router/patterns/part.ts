@@ -1,6 +1,7 @@
 import type { ByteRange } from '../../http/range.ts';
 import { RelayError } from '../../protocol/errors.ts';
-import type { Part, Transfer } from '../transfer.ts';
+import type { Transfer } from '../transfer.ts';
+import type { Part } from '../sink.ts';
 
 /** The part that a command asks for: what was wanted, or what is missing of it. */
 export function selectPart(

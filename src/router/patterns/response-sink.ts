@@ -4,7 +4,7 @@ import { HEADER } from '../../protocol/headers.ts';
 import { RelayError } from '../../protocol/errors.ts';
 import { answerHead, codedHeaders, type DatasetFacts, readEnd, readFacts, type Wanted } from '../dataset-answer.ts';
 import type { RequestRecord } from '../request-log.ts';
-import type { Completion, Sink, TransferMeta } from '../transfer.ts';
+import type { Completion, Sink, TransferMeta } from '../sink.ts';
 import { fitPart } from './part.ts';
 import { isHttp10, type ResponseBody } from './response-body.ts';
 

@@ -26,7 +26,7 @@ import { type Exchange, Posts } from '../exchange.ts';
 import { tooLargeToBuffer } from '../patterns/memory-sink.ts';
 import { sendJson } from '../reply.ts';
 import { decodeData, failUnreadable, takePosted, takeResult, transferOf } from '../results.ts';
-import type { TransferMeta } from '../transfer.ts';
+import type { TransferMeta } from '../sink.ts';
 import { readJson } from './read-json.ts';
 import type { Call, Route } from './route.ts';
 

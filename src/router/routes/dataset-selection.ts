@@ -10,7 +10,7 @@ import { factsOf, type Wanted } from '../dataset-answer.ts';
 import { askStat, type Look } from '../patterns/catalog.ts';
 import { holdToAge } from '../patterns/min-age.ts';
 import { holdToPrefix } from '../patterns/on-change.ts';
-import type { Part } from '../transfer.ts';
+import type { Part } from '../sink.ts';
 import { answerCondition, isConditional, validatorsOf } from './dataset-conditions.ts';
 import { goneSignal } from './gone-signal.ts';
 import type { Call } from './route.ts';

@@ -9,7 +9,7 @@ import type { Mac } from '../../../src/protocol/mac.ts';
 import { Grant } from '../../../src/router/access/grant.ts';
 import type { ExchangeOptions } from '../../../src/router/exchange.ts';
 import type { Hello, Link } from '../../../src/router/links/link.ts';
-import type { Completion, Sink, TransferMeta } from '../../../src/router/transfer.ts';
+import type { Completion, Sink, TransferMeta } from '../../../src/router/sink.ts';
 
 export const MAC = 'cc-28-aa-01-02-03' as Mac;
 export const OTHER_MAC = 'cc-28-aa-01-02-04' as Mac;
