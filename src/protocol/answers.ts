@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { RelayError } from './errors.ts';
+import type { RelayError } from './errors.ts';
+import { fromConnector } from './failures.ts';
 import {
   byteCount,
   contentType,
@@ -101,7 +102,7 @@ export function readFailure(value: Result): RelayError | undefined {
   if (value.error === undefined) return undefined;
   const { code, message, size, retry_after } = value.error;
   const details = { ...(size !== undefined && { size }), ...(retry_after !== undefined && { retry_after }) };
-  return RelayError.fromConnector(code, message ?? '', details);
+  return fromConnector(code, message ?? '', details);
 }
 
 /** A failure as the JSON body of a result; words beyond what the other side takes are left out. */

@@ -81,27 +81,6 @@ export const ERRORS = {
 /** One of the closed set of codes that tell errors apart. Never compare messages. */
 export type ErrorCode = keyof typeof ERRORS;
 
-/** What a connector may give as the reason of a failure; any other code of its becomes `connector_failed`. */
-const CONNECTOR_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'cancelled',
-  'connector_failed',
-  'data_dir_unavailable',
-  'dataset_changed',
-  'dataset_not_found',
-  'dataset_too_large',
-  'dataset_too_recent',
-  'dataset_unreadable',
-  'draining',
-  'not_supported',
-  'offload_unavailable',
-  'overloaded',
-  'precondition_failed',
-  'range_not_satisfiable',
-  'request_timeout',
-  'store_full',
-  'store_unavailable',
-]);
-
 /** Facts beyond code and message that travel with an error as members of the problem document (RFC 9457 §3.2). */
 export interface ErrorDetails {
   /** Overrides the code's own answer to whether asking again may help. */
@@ -178,14 +157,6 @@ export class RelayError extends Error {
     if (thrown instanceof RelayError) return thrown;
     const message = code === 'internal' ? undefined : `${ERRORS[code].title}: ${describe(thrown)}`;
     return new RelayError(code, message, { cause: thrown });
-  }
-
-  /** The failure that a connector reported, with a foreign code made into `connector_failed`. */
-  static fromConnector(code: string, message: string, details: ErrorDetails = {}): RelayError {
-    if (isErrorCode(code) && CONNECTOR_CODES.has(code)) return new RelayError(code, message || undefined, { details });
-    return new RelayError('connector_failed', `the connector reported ${JSON.stringify(code)}: ${message}`, {
-      details,
-    });
   }
 }
 

@@ -1,37 +1,6 @@
-import type { CommandName } from '../protocol/commands.ts';
-import { type ErrorCode, RelayError } from '../protocol/errors.ts';
+import { FAILURES_OF } from '../protocol/failures.ts';
+import { RelayError } from '../protocol/errors.ts';
 import type { Exchange } from './exchange.ts';
-
-/** Why a connector may not answer, whatever it is asked. */
-const ANYTHING: readonly ErrorCode[] = [
-  'connector_failed',
-  'data_dir_unavailable',
-  'dataset_not_found',
-  'dataset_unreadable',
-  'draining',
-  'not_supported',
-  'overloaded',
-  'request_timeout',
-];
-const A_DATASET: readonly ErrorCode[] = [...ANYTHING, 'dataset_changed', 'dataset_too_recent', 'precondition_failed'];
-
-/** What a connector may give as the reason of a failure, by what it was asked. The app's answer says no more than that. */
-export const FAILURES_OF: Readonly<Record<CommandName, readonly ErrorCode[]>> = {
-  list: ANYTHING,
-  stat: A_DATASET,
-  digest: [...A_DATASET, 'cancelled'],
-  get_dataset: [...A_DATASET, 'cancelled', 'dataset_too_large', 'range_not_satisfiable'],
-  get_dataset_stream: [...A_DATASET, 'cancelled', 'dataset_too_large', 'range_not_satisfiable'],
-  get_dataset_offload: [
-    ...A_DATASET,
-    'cancelled',
-    'dataset_too_large',
-    'offload_unavailable',
-    'store_full',
-    'store_unavailable',
-  ],
-  cancel: [],
-};
 
 /** What a failure that a connector reported means to the app, which knows nothing of how its request was passed on. */
 export function fitFailure({ name, answer: { transfer } }: Exchange, error: RelayError): RelayError {

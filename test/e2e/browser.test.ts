@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { openBrowser } from '../support/browser.ts';
-import { runRelay, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
+import { createToken, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
 const NODE = 'cc-28-aa-01-02-03';
@@ -27,12 +27,7 @@ test('somebody with a browser logs in, walks into a folder and downloads a file'
   for (const name of NAMES) await writeFile(join(inner, name), `content of ${name}`);
   await writeFile(join(data.path, 'data/top.html'), '<script>alert(1)</script>');
   const env = { RELAY_SECRET: SECRET };
-  const make = async (...args: string[]): Promise<string> =>
-    (await runRelay(['token', 'create', '--mac', NODE, ...args], { env })).stdout
-      .toString()
-      .trimEnd()
-      .split('\n')
-      .at(-1) ?? '';
+  const make = (...args: string[]): Promise<string> => createToken(['--mac', NODE, ...args], env);
   const tokenFile = join(data.path, 'token');
   await writeFile(tokenFile, await make('--role', 'connector'), { mode: 0o600 });
   await using router = await startRouterProcess([], env);

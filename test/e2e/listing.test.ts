@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import http, { type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { readMemory, runRelay, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
+import { createToken, readMemory, runRelay, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
 const NODE = 'cc-28-aa-01-02-03';
@@ -95,12 +95,7 @@ describe('relay app', () => {
     await using data = await makeTempDir();
     await fill(data.path, ['a b.csv']);
     const env = { RELAY_SECRET: SECRET };
-    const make = async (...args: string[]): Promise<string> =>
-      (await runRelay(['token', 'create', '--mac', NODE, ...args], { env })).stdout
-        .toString()
-        .trimEnd()
-        .split('\n')
-        .at(-1) ?? '';
+    const make = (...args: string[]): Promise<string> => createToken(['--mac', NODE, ...args], env);
     const tokenFile = join(data.path, '.token');
     await writeFile(tokenFile, await make('--role', 'connector'), { mode: 0o600 });
     await using router = await startRouterProcess([], env);

@@ -10,7 +10,7 @@ import { type FilesTourPlan, runFilesTour } from '../support/library-tour-files.
 import { runTour, type TourPlan, type TourReport } from '../support/library-tour.ts';
 import { findFreePort } from '../support/nginx.ts';
 import { servePage } from '../support/page-site.ts';
-import { type LogLine, RoleProcess, run, runRelay } from '../support/processes.ts';
+import { createToken, type LogLine, RoleProcess, run } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -58,8 +58,7 @@ beforeAll(async () => {
   await writeFile(join(dataDir, 'measurements.csv'), CSV);
   await writeFile(join(dataDir, 'big.bin'), big);
   page = resources.use(await servePage({ '/tour.js': join(place, 'tour-in-a-page.js') }));
-  const make = async (...args: string[]): Promise<string> =>
-    (await runRelay(['token', 'create', '--mac', MAC, ...args], { env: ENV })).stdout.toString().trim();
+  const make = (...args: string[]): Promise<string> => createToken(['--mac', MAC, ...args], ENV);
   token = await make('--role', 'app', '--dataset', '**');
   await writeFile(join(place, 'connector.token'), await make('--role', 'connector'), { mode: 0o600 });
   ({ url } = resources.use(await startRoles()));

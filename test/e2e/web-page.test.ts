@@ -5,7 +5,7 @@ import { ensureDuckdbWasm } from '../../scripts/runtimes.mjs';
 import { openBrowser } from '../support/browser.ts';
 import { readDocScript } from '../support/doc-commands.ts';
 import { servePage } from '../support/page-site.ts';
-import { run, runRelay, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
+import { createToken, run, runRelay, startConnectorProcess, startRouterProcess } from '../support/processes.ts';
 import { makeTempDir } from '../support/router.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -56,8 +56,7 @@ test('DuckDB-Wasm reads a CSV by a signed link, in a page of an origin that the 
   await using data = await makeTempDir();
   await writeFile(join(data.path, 'measurements.csv'), CSV);
   const env = { RELAY_SECRET: SECRET };
-  const make = async (...args: string[]): Promise<string> =>
-    (await runRelay(['token', 'create', '--mac', MAC, ...args], { env })).stdout.toString().trim();
+  const make = (...args: string[]): Promise<string> => createToken(['--mac', MAC, ...args], env);
   await writeFile(path('token'), await make('--role', 'connector'), { mode: 0o600 });
   await using router = await startRouterProcess(['--cors-origin', page.origin], env);
   await using _connector = await startConnectorProcess(router.url, MAC, data.path, ['--token-file', path('token')]);

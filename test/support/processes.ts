@@ -128,6 +128,10 @@ export function startRelay(
   return { child, result: finish(child) };
 }
 
+/** A token for a connector or its datasets, as `relay token create` prints it with the secret in `env`. */
+export const createToken = async (args: readonly string[], env: NodeJS.ProcessEnv): Promise<string> =>
+  String((await runRelay(['token', 'create', ...args], { env })).stdout).trim();
+
 /** Runs `relay ARGS` to its end. */
 export const runRelay = (...words: Parameters<typeof startRelay>): Promise<RunResult> => startRelay(...words).result;
 

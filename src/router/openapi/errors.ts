@@ -1,6 +1,6 @@
 import type { CommandName } from '../../protocol/commands.ts';
 import type { ErrorCode } from '../../protocol/errors.ts';
-import { FAILURES_OF } from '../failures.ts';
+import { FAILURES_OF } from '../../protocol/failures.ts';
 
 /** What any endpoint may answer: a malformed request, one from the wrong place, the router's limits, a defect. */
 export const ANY_ENDPOINT: readonly ErrorCode[] = [

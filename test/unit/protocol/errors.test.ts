@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { decodeJson, unwrap } from '../../../src/protocol/codec.ts';
 import { encodeFailure, readFailure, result } from '../../../src/protocol/answers.ts';
 import { ERRORS, type ErrorCode, EXIT, isErrorCode, RelayError } from '../../../src/protocol/errors.ts';
+import { fromConnector } from '../../../src/protocol/failures.ts';
 import { wildText } from './arbitraries.ts';
 
 const CODES = Object.keys(ERRORS) as ErrorCode[];
@@ -152,7 +153,7 @@ describe('a failure that a connector reports', () => {
     'store_full',
     'store_unavailable',
   ])('keeps the code %s', (code) => {
-    expect(RelayError.fromConnector(code, 'words')).toMatchObject({ code, message: 'words' });
+    expect(fromConnector(code, 'words')).toMatchObject({ code, message: 'words' });
   });
 
   test.each([
@@ -166,7 +167,7 @@ describe('a failure that a connector reports', () => {
     '',
     '__proto__',
   ])('with the code %p is connector_failed, which says so', (code) => {
-    const error = RelayError.fromConnector(code, 'words');
+    const error = fromConnector(code, 'words');
     expect(error.code).toBe('connector_failed');
     expect(error.message).toContain(JSON.stringify(code));
     expect(error.message).toContain('words');
@@ -175,7 +176,7 @@ describe('a failure that a connector reports', () => {
   test('is never anything that a connector may not say', () => {
     fc.assert(
       fc.property(fc.oneof(wildText, fc.constantFrom(...CODES)), wildText, (code, message) => {
-        const error = RelayError.fromConnector(code, message);
+        const error = fromConnector(code, message);
         expect(['connector_failed', code]).toContain(error.code);
         expect(error.status).not.toBe(401);
         expect(ERRORS[error.code].status).not.toBeNull();
@@ -184,7 +185,7 @@ describe('a failure that a connector reports', () => {
   });
 
   test('says what its code means where it has no words', () => {
-    expect(RelayError.fromConnector('dataset_not_found', '').message).toBe(ERRORS.dataset_not_found.title);
+    expect(fromConnector('dataset_not_found', '').message).toBe(ERRORS.dataset_not_found.title);
   });
 
   test('is the same after it travelled as a result', () => {
